@@ -1,0 +1,228 @@
+"""The error tree. Each error carries its facts as attributes and the exit code that the command line gives it.
+
+TracecraftError                          1
+├── UsageError (ValueError)              2   the call itself is wrong
+│   ├── InvalidName                      2   a project, agent, task id or key has a character it must not have
+│   ├── BodyTooLarge                     2   over the limit of one message
+│   └── InvalidPlan                      2   a plan file with a cycle, a repeat or a wrong field
+├── Refused                              3   someone else has it
+│   ├── TaskHeld                         3   another agent holds the task
+│   ├── TaskSettled                      3   the task is done already
+│   ├── TaskNotReady                     3   a dependency is not done yet
+│   └── RevisionConflict                 3   compare-and-set: the value is no longer what you read
+├── ClaimLost                            4   the task is no longer yours
+├── TaskFailed                           5   a task you wait for failed or is blocked
+├── OwnerLost                            6   the owner of a task you wait for died
+├── BusUnreachable (ConnectionError)    69   no server answers
+├── OutcomeUnknown                      69   the bus went away in the middle of a write
+├── WaitTimeout (TimeoutError)         124   what you waited for did not happen in time
+├── NotFound (LookupError)               1   no such key, revision, task or message
+├── NotPermitted (PermissionError)       1   the bus user lacks a right
+├── Malformed                            1   a record that some client wrote cannot be understood
+├── LogFull                              1   the log takes no more: nothing was written
+├── BusError                             1   the server refused for another reason
+└── StackError                           1   a local server did not start or stop
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TracecraftError(Exception):
+    """Base of everything tracecraft raises; ``str()`` says what happened and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(TracecraftError, ValueError):
+    """The call is wrong: a value, a combination of options, a missing argument."""
+
+    exit_code = 2
+
+
+class InvalidName(UsageError):
+    """A name that the bus cannot carry.
+
+    Attributes: ``kind`` (what was named), ``value``, ``problem``.
+    """
+
+    def __init__(self, kind: str, value: str, problem: str, example: str) -> None:
+        shown = value if len(value) <= 80 else value[:77] + "..."
+        super().__init__(f"{kind} {shown!r}: {problem}; for example {example!r}")
+        self.kind, self.value, self.problem = kind, value, problem
+
+
+class BodyTooLarge(UsageError):
+    """A body over the limit. Attributes: ``what``, ``size`` and ``limit`` in bytes."""
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"{what} is {size:,} bytes, over the limit of {limit:,}: "
+            "put it into a file or object store and pass a reference"
+        )
+        self.what, self.size, self.limit = what, size, limit
+
+
+class InvalidPlan(UsageError):
+    """A plan that cannot be applied; the message names the task and the field."""
+
+
+class Refused(TracecraftError):
+    """Someone else has it, or had it first."""
+
+    exit_code = 3
+
+
+class TaskHeld(Refused):
+    """Another agent holds the task.
+
+    Attributes: ``task``, ``owner``, ``since`` (RFC 3339, server time), ``expires_in`` (seconds until the lease
+    lapses unless renewed; ``None`` when the claim is being written right now).
+    """
+
+    def __init__(self, task: str, owner: str, since: str | None, expires_in: float | None) -> None:
+        when = f" since {since}" if since else ""
+        until = f", its lease lapses in {expires_in:.0f} s unless renewed" if expires_in is not None else ""
+        super().__init__(f"{task} is held by {owner}{when}{until}")
+        self.task, self.owner, self.since, self.expires_in = task, owner, since, expires_in
+
+
+class TaskSettled(Refused):
+    """The task is done. Attributes: ``task``, ``state``, ``owner``."""
+
+    def __init__(self, task: str, state: str, owner: str | None) -> None:
+        super().__init__(f"{task} is {state} already, by {owner or 'nobody named'}")
+        self.task, self.state, self.owner = task, state, owner
+
+
+class TaskNotReady(Refused):
+    """A task depends on others that are not done. Attributes: ``task``, ``missing``."""
+
+    def __init__(self, task: str, missing: tuple[str, ...]) -> None:
+        super().__init__(f"{task} waits for {', '.join(missing)}: not done yet")
+        self.task, self.missing = task, missing
+
+
+class RevisionConflict(Refused):
+    """Compare-and-set lost: nothing was written. Attributes: ``subject``, ``expected``, ``actual`` (None: unknown)."""
+
+    def __init__(self, subject: str, expected: int, actual: int | None) -> None:
+        now = "" if actual is None else f", it is {actual}"
+        super().__init__(f"{subject} is not at revision {expected}{now}: read it again and decide again")
+        self.subject, self.expected, self.actual = subject, expected, actual
+
+
+class ClaimLost(TracecraftError):
+    """The task is no longer yours; nothing was written. Attributes: ``task``, ``owner`` (who has it now), ``state``."""
+
+    exit_code = 4
+
+    def __init__(self, task: str, owner: str | None, state: str, detail: str = "") -> None:
+        now = f"{owner} has it now ({state})" if owner else f"nobody has it now ({state})"
+        super().__init__(f"you no longer hold {task}: {now}{'; ' + detail if detail else ''}; stop and hand over")
+        self.task, self.owner, self.state = task, owner, state
+
+
+class TaskFailed(TracecraftError):
+    """A task you wait for will not get done. Attributes: ``task``, ``state``, ``note``."""
+
+    exit_code = 5
+
+    def __init__(self, task: str, state: str, note: str | None) -> None:
+        super().__init__(f"{task} is {state}{': ' + note if note else ''}")
+        self.task, self.state, self.note = task, state, note
+
+
+class OwnerLost(TracecraftError):
+    """The owner of a task you wait for let its lease lapse. Attributes: ``task``, ``owner``."""
+
+    exit_code = 6
+
+    def __init__(self, task: str, owner: str | None) -> None:
+        super().__init__(f"{owner or 'its owner'} lost {task}: the lease lapsed; anyone may claim it now")
+        self.task, self.owner = task, owner
+
+
+class BusUnreachable(TracecraftError, ConnectionError):
+    """No NATS server answers. Attributes: ``servers`` (without passwords), ``reason``."""
+
+    exit_code = 69
+
+    def __init__(self, servers: str, reason: str) -> None:
+        super().__init__(
+            f"no NATS server answers at {servers} ({reason}): start one with 'tracecraft serve', "
+            "or point to yours with --server or TRACECRAFT_SERVER"
+        )
+        self.servers, self.reason = servers, reason
+
+
+class OutcomeUnknown(TracecraftError):
+    """The bus went away in the middle of a write and did not come back. Attributes: ``subject``, ``seconds``."""
+
+    exit_code = 69
+
+    def __init__(self, subject: str, seconds: float) -> None:
+        super().__init__(
+            f"the bus did not confirm the write to {subject} within {seconds:.0f} s: it may or may not be "
+            "written; when the bus is back, look before you repeat it"
+        )
+        self.subject, self.seconds = subject, seconds
+
+
+class WaitTimeout(TracecraftError, TimeoutError):
+    """What you waited for did not happen in time. Attributes: ``what``, ``seconds``."""
+
+    exit_code = 124
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(f"timed out after {seconds:g} s waiting for {what}")
+        self.what, self.seconds = what, seconds
+
+
+class NotFound(TracecraftError, LookupError):
+    """No such thing. Attributes: ``kind``, ``name``."""
+
+    def __init__(self, kind: str, name: str, hint: str = "") -> None:
+        super().__init__(f"no {kind} {name!r}{': ' + hint if hint else ''}")
+        self.kind, self.name = kind, name
+
+
+class NotPermitted(TracecraftError, PermissionError):
+    """The bus user lacks a right. Attributes: ``operation``, ``subject``."""
+
+    def __init__(self, operation: str, subject: str) -> None:
+        super().__init__(f"the bus user may not {operation} {subject!r}: ask whoever runs the server for that right")
+        self.operation, self.subject = operation, subject
+
+
+class Malformed(TracecraftError):
+    """A record on the bus that cannot be understood. Attributes: ``subject``, ``problem``."""
+
+    def __init__(self, subject: str, problem: str) -> None:
+        super().__init__(
+            f"{subject} holds something that cannot be understood ({problem}): write it again or delete it"
+        )
+        self.subject, self.problem = subject, problem
+
+
+class LogFull(TracecraftError):
+    """The stream takes no more messages; nothing was written. Attributes: ``stream``, ``reason``."""
+
+    def __init__(self, stream: str, reason: str) -> None:
+        super().__init__(
+            f"{stream} is full ({reason}), nothing was written: let the bridge mirror and purge it, or raise its limit"
+        )
+        self.stream, self.reason = stream, reason
+
+
+class BusError(TracecraftError):
+    """The server refused. Attributes: ``code`` (JetStream err_code, 0 when there is none), ``description``."""
+
+    def __init__(self, doing: str, description: str, code: int = 0) -> None:
+        super().__init__(f"{doing}: {description}{f' (JetStream error {code})' if code else ''}")
+        self.doing, self.description, self.code = doing, description, code
+
+
+class StackError(TracecraftError):
+    """A local server did not start, stop or answer; the message has the last lines of its log."""

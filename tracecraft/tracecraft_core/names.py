@@ -1,0 +1,107 @@
+"""What a project, agent, run, task id or memory key may look like, and why not.
+
+Names become tokens of NATS subjects, where ``.``, ``*``, ``>`` and white space have a meaning, so the rules are strict
+and the same everywhere (design section 3). Validation is pure and says which character is wrong and where.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tracecraft_core.errors import InvalidName
+
+MAX_TOKEN: Final = 64
+"""Characters in a project, agent or run name."""
+
+MAX_KEY: Final = 256
+"""Characters in a task id or a memory key; NATS breaks the connection near 4,000 (control line)."""
+
+_TOKEN_BAD: Final = re.compile(r"[^A-Za-z0-9_-]")
+_KEY_BAD: Final = re.compile(r"[^A-Za-z0-9_=/.-]")
+_PATTERN_BAD: Final = re.compile(r"[^A-Za-z0-9_=/.*>-]")
+
+
+def project(value: str) -> str:
+    """Return ``value`` if it may name a project, else raise `InvalidName`."""
+    return _token("project", value, "my-research")
+
+
+def agent(value: str) -> str:
+    """Return ``value`` if it may name an agent, else raise `InvalidName`."""
+    return _token("agent", value, "writer-2")
+
+
+def session(value: str) -> str:
+    """Return ``value`` if it may name a session, else raise `InvalidName`."""
+    return _token("session", value, "s-4f2a")
+
+
+def task(value: str) -> str:
+    """Return ``value`` if it may be a task id, else raise `InvalidName`."""
+    return _key("task id", value, "S1.parse")
+
+
+def memory_key(value: str) -> str:
+    """Return ``value`` if it may be a memory key, else raise `InvalidName`."""
+    return _key("memory key", value, "findings.json-module")
+
+
+def pattern(value: str) -> str:
+    """Return ``value`` if it may be a NATS wildcard pattern over keys (``*`` one token, last ``>`` the rest)."""
+    example = "S1.*"
+    _length("pattern", value, MAX_KEY, example)
+    _characters("pattern", value, _PATTERN_BAD, example)
+    tokens = value.split(".")
+    for place, token in enumerate(tokens):
+        if not token:
+            raise InvalidName("pattern", value, "has an empty token (two dots in a row, or a dot at an end)", example)
+        if token == ">" and place != len(tokens) - 1:
+            raise InvalidName("pattern", value, "'>' must be the last token", example)
+        if token not in ("*", ">") and ("*" in token or ">" in token):
+            raise InvalidName("pattern", value, f"token {token!r}: '*' and '>' stand for whole tokens", example)
+    return value
+
+
+def matches(wildcard: str, key: str) -> bool:
+    """Whether a key matches a pattern, as the server would decide."""
+    wanted, have = wildcard.split("."), key.split(".")
+    for place, token in enumerate(wanted):
+        if token == ">":
+            return len(have) > place
+        if place >= len(have) or token not in ("*", have[place]):
+            return False
+    return len(wanted) == len(have)
+
+
+def _token(kind: str, value: str, example: str) -> str:
+    _length(kind, value, MAX_TOKEN, example)
+    _characters(kind, value, _TOKEN_BAD, example)
+    return value
+
+
+def _key(kind: str, value: str, example: str) -> str:
+    _length(kind, value, MAX_KEY, example)
+    _characters(kind, value, _KEY_BAD, example)
+    if "" in value.split("."):
+        raise InvalidName(kind, value, "has an empty token (two dots in a row, or a dot at an end)", example)
+    return value
+
+
+def _length(kind: str, value: str, limit: int, example: str) -> None:
+    if not value:
+        raise InvalidName(kind, value, "is empty", example)
+    if len(value) > limit:
+        raise InvalidName(kind, value, f"has {len(value)} characters, at most {limit} are allowed", example)
+
+
+def _characters(kind: str, value: str, bad: re.Pattern[str], example: str) -> None:
+    found = bad.search(value)
+    if found:
+        allowed = "A-Z a-z 0-9 _ -" if bad is _TOKEN_BAD else "A-Z a-z 0-9 _ = / - and dots between tokens"
+        raise InvalidName(
+            kind,
+            value,
+            f"character {found.group()!r} at position {found.start() + 1} is not allowed ({allowed})",
+            example,
+        )

@@ -1,0 +1,267 @@
+"""Reading a stream in order, without polling and without losing the place when the server restarts.
+
+A `Puller` keeps one pull request open on a consumer; the server answers it the moment something is stored. It asks
+again when the request ends, when heartbeats stop and when the connection comes back. A watcher's consumer lives in the
+server's memory: when it is gone, a new one goes on behind the last sequence that was seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from tracecraft_core import ids
+from tracecraft_core.bus import Stored
+from tracecraft_core.errors import NotFound, TracecraftError
+from tracecraft_core.transport import ConnectionDropped, NoResponders
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+    from tracecraft_core.bus import Bus
+
+logger = logging.getLogger(__name__)
+
+NANOSECOND: Final = 1_000_000_000
+EXPIRES_S: Final = 30
+"""Seconds that one pull request stays open on the server."""
+HEARTBEAT_S: Final = 1
+"""Seconds between the server's signs of life on an idle request; three missed ones mean that it is gone."""
+WATCHER_IDLE_S: Final = 30
+"""Seconds after which the server forgets a watcher that stopped asking."""
+
+DeliverPolicy = Literal["all", "new", "last_per_subject", "by_start_sequence", "by_start_time"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as a consumer handed it out."""
+
+    stored: Stored
+    reply: str
+    """Where its acknowledgement goes."""
+    attempt: int
+    """1 on the first delivery."""
+    pending: int
+    """Messages that wait behind this one; 0 when it is the newest."""
+
+
+def watcher_config(
+    filters: Sequence[str],
+    deliver: DeliverPolicy = "last_per_subject",
+    *,
+    start_seq: int | None = None,
+    start_time: str | None = None,
+) -> dict[str, Any]:
+    """Configuration of a short-lived consumer that only reads."""
+    config: dict[str, Any] = {
+        "name": f"w_{ids.fresh()}",
+        "filter_subjects": list(filters),
+        "deliver_policy": deliver,
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "inactive_threshold": WATCHER_IDLE_S * NANOSECOND,
+    }
+    if start_seq is not None:
+        config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": start_seq}
+    if start_time is not None:
+        config |= {"deliver_policy": "by_start_time", "opt_start_time": start_time}
+    return config
+
+
+async def create_consumer(bus: Bus, stream: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Create a consumer, or find it when it exists with this configuration; returns its info."""
+    name, filters = config["name"], config["filter_subjects"]
+    verb, sent = f"CONSUMER.CREATE.{stream}.{name}", dict(config)
+    if len(filters) == 1:  # the filter in the subject lets permissions see it
+        verb, sent = f"{verb}.{filters[0]}", {k: v for k, v in config.items() if k != "filter_subjects"}
+        sent["filter_subject"] = filters[0]
+    return await bus.api(verb, {"stream_name": stream, "config": sent})
+
+
+class Puller:
+    """An ordered reader of one consumer. Use as an async context manager; read with `next` or ``async for``."""
+
+    def __init__(self, bus: Bus, stream: str, config: dict[str, Any], *, batch: int = 256) -> None:
+        self._bus, self._stream, self._config = bus, stream, config
+        self._batch = batch
+        self._durable = "durable_name" in config
+        self._queue: deque[Delivery] = deque()
+        self._arrived = asyncio.Event()
+        self._subscription: Subscription | None = None
+        self._client = self._generation = -1
+        self._inbox = ""
+        self._asked = 0
+        self._heard = 0.0
+        self._gone = False
+        self.last_seq = 0
+        """Stream sequence of the newest message handed out."""
+        self.initial_pending = 0
+        """How many messages there were to deliver when the consumer was created."""
+
+    async def __aenter__(self) -> Puller:
+        info = await create_consumer(self._bus, self._stream, self._config)
+        self.initial_pending = info.get("num_pending", 0)
+        self.last_seq = info.get("delivered", {}).get("stream_seq", 0)
+        await self._ask()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with contextlib.suppress(Exception):
+            if self._subscription is not None:
+                await self._subscription.unsubscribe()
+        if not self._durable:
+            with contextlib.suppress(ConnectionDropped):
+                prefix = self._bus.transport.options.js_prefix
+                await self._bus.transport.send(f"{prefix}.CONSUMER.DELETE.{self._stream}.{self._config['name']}")
+
+    async def __aiter__(self) -> AsyncIterator[Delivery]:
+        while True:
+            delivery = await self.next()
+            assert delivery is not None
+            yield delivery
+
+    def ready(self) -> list[Delivery]:
+        """Take everything that has arrived, without waiting."""
+        taken = list(self._queue)
+        self._queue.clear()
+        if taken:
+            self.last_seq = taken[-1].stored.seq
+        return taken
+
+    async def next(self, timeout: float | None = None) -> Delivery | None:
+        """The next message; ``None`` after ``timeout`` seconds without one (``None``: wait for ever)."""
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        while not self._queue:
+            left = None if deadline is None else deadline - loop.time()
+            if left is not None and left <= 0:
+                return None
+            await self._keep_asking()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_S if left is None else min(left, HEARTBEAT_S)):
+                    await self._arrived.wait()
+            self._arrived.clear()
+        delivery = self._queue.popleft()
+        self.last_seq = delivery.stored.seq
+        if self._asked <= self._batch // 2:
+            await self._ask_quietly()
+        return delivery
+
+    async def _keep_asking(self) -> None:
+        now = asyncio.get_running_loop().time()
+        transport = self._bus.transport
+        silent = now - self._heard > 3 * HEARTBEAT_S
+        if self._gone:
+            await self._recreate()
+        elif silent or self._asked <= 0 or transport.generation != self._generation:
+            await self._ask_quietly()
+
+    async def _ask_quietly(self) -> None:
+        with contextlib.suppress(ConnectionDropped):
+            await self._ask()
+
+    async def _ask(self) -> None:
+        """Put a pull request to the server; it answers as messages come, for `EXPIRES_S`."""
+        transport = self._bus.transport
+        await transport.ready(HEARTBEAT_S)
+        if self._client != transport.clients:
+            self._inbox = transport.new_inbox()
+            self._subscription = await transport.subscribe(self._inbox, self._on_message)
+            self._client = transport.clients
+        self._generation, self._heard = transport.generation, asyncio.get_running_loop().time()
+        request = {
+            "batch": self._batch,
+            "expires": EXPIRES_S * NANOSECOND,
+            "idle_heartbeat": HEARTBEAT_S * NANOSECOND,
+        }
+        self._asked = self._batch
+        prefix = transport.options.js_prefix
+        subject = f"{prefix}.CONSUMER.MSG.NEXT.{self._stream}.{self._config['name']}"
+        await transport.send(subject, msgspec.json.encode(request), reply=self._inbox)
+
+    async def _recreate(self) -> None:
+        """The consumer is gone (a restart, or idleness): go on behind the last message that was handed out."""
+        self._gone = False
+        seen = self._queue[-1].stored.seq if self._queue else self.last_seq
+        if not self._durable:
+            self._config = dict(self._config) | {"name": f"w_{ids.fresh()}"}
+            if seen:
+                self._config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": seen + 1}
+                self._config.pop("opt_start_time", None)
+        try:
+            await create_consumer(self._bus, self._stream, self._config)
+        except NotFound:
+            raise
+        except TracecraftError as error:
+            logger.debug("cannot recreate the consumer on %s yet: %s", self._stream, error)
+            self._gone = True
+            await asyncio.sleep(HEARTBEAT_S / 4)
+            return
+        await self._ask_quietly()
+
+    async def _on_message(self, msg: Msg) -> None:
+        self._heard = asyncio.get_running_loop().time()
+        status = msg.headers.get("Status") if msg.headers and not msg.reply.startswith("$JS.ACK") else None
+        if status is not None:
+            self._on_status(status, (msg.headers or {}).get("Description", ""))
+            return
+        self._asked -= 1
+        delivery = _delivery(msg)
+        if self._durable or delivery.stored.seq > self.last_seq:
+            self._queue.append(delivery)
+        self._arrived.set()
+
+    def _on_status(self, status: str, description: str) -> None:
+        if status == "100":
+            return
+        self._asked = 0
+        lowered = description.lower()
+        if status == "503" or "deleted" in lowered or "consumer not found" in lowered:
+            self._gone = True
+        elif status not in ("404", "408"):
+            logger.debug("pull on %s: %s %s", self._stream, status, description)
+        self._arrived.set()
+
+
+async def acknowledge(bus: Bus, delivery: Delivery, *, kind: Literal["+ACK", "-NAK", "+WPI"] = "+ACK") -> bool:
+    """Tell the server what became of a delivery; returns once it has heard (``False``: it may not have)."""
+    for _ in range(3):
+        try:
+            await bus.transport.request(delivery.reply, kind.encode(), timeout=2.0)
+        except NoResponders:
+            return False
+        except (ConnectionDropped, TimeoutError):
+            await bus.transport.ready(bus.patience)
+        else:
+            return True
+    return False
+
+
+def _delivery(msg: Msg) -> Delivery:
+    # $JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<attempt>.<stream seq>.<consumer seq>.<ns>.<pending>[.<random>]
+    tokens = msg.reply.split(".")
+    place = 2 if len(tokens) == 9 else 4
+    attempt, seq, _, nanoseconds, pending = tokens[place + 2 : place + 7]
+    headers = msg.headers or {}
+    stored = Stored(msg.subject, int(seq), msg.data, headers, rfc3339(int(nanoseconds)))
+    return Delivery(stored, msg.reply, int(attempt), int(pending))
+
+
+def rfc3339(nanoseconds: int) -> str:
+    """A time in nanoseconds since the epoch as the server writes it, in UTC."""
+    import datetime
+
+    seconds, rest = divmod(nanoseconds, NANOSECOND)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"

@@ -1,0 +1,281 @@
+"""One NATS connection: requests that cannot hang, and rights that are refused out loud.
+
+nats-py buffers writes while it is disconnected, lets requests run into their timeout when the connection drops, and
+reports a missing right to a callback only. Here a request fails at once when the connection drops or the right is
+missing, nothing is buffered, and a client that closed for good is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import nats.aio.client
+import nats.errors
+
+from tracecraft_core.errors import BusUnreachable, NotPermitted
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+logger = logging.getLogger(__name__)
+
+_DENIED = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]+)\"")
+
+
+class ConnectionDropped(Exception):
+    """The connection went away while a request was under way: it may or may not have been carried out."""
+
+
+class NoResponders(Exception):
+    """Nobody listens on the subject: no such stream, or no leader for it yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """How to reach the bus."""
+
+    servers: tuple[str, ...] = ("nats://127.0.0.1:4222",)
+    token: str | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    creds: str | None = None
+    """Path of a .creds file (JWT and nkey seed)."""
+    nkey: str | None = None
+    """Path of a file with an nkey seed."""
+    tls: ssl.SSLContext | None = None
+    tls_first: bool = False
+    inbox_prefix: str = "_INBOX"
+    js_prefix: str = "$JS.API"
+    connect_timeout: float = 5.0
+    """Seconds for one attempt to connect."""
+
+    def shown(self) -> str:
+        """The servers without their secrets, for messages to people."""
+        return ", ".join(re.sub(r"//[^@/]+@", "//", server) for server in self.servers)
+
+
+class Transport:
+    """A connection that is made once, reconnects for ever, and is replaced when nats-py gives it up."""
+
+    def __init__(self, options: ServerOptions, name: str) -> None:
+        self.options = options
+        self._name = name
+        self._client = nats.aio.client.Client()
+        self._inbox = ""
+        self._next = 0
+        self._waiting: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        self._lock = asyncio.Lock()
+        self._closed = False
+        self.connected = asyncio.Event()
+        self.generation = 0
+        """Counts connections made: whoever waits for pushed messages asks again when it changes."""
+        self.clients = 0
+        """Counts client objects: a subscription outlives a reconnection, but not its client."""
+
+    async def connect(self) -> None:
+        """Connect, or raise `BusUnreachable` with the reason as soon as every server has refused once."""
+        async with self._lock:
+            if self._closed or self._client.is_connected:
+                return
+            await self._connect_client()
+
+    async def _connect_client(self) -> None:
+        options, failures = self.options, asyncio.Queue[Exception]()
+        client = nats.aio.client.Client()
+
+        async def on_error(error: Exception) -> None:
+            failures.put_nowait(error)
+            self._on_error(error)
+
+        attempt = asyncio.create_task(client.connect(**self._connect_arguments(on_error)))
+        try:
+            reason = await _first_failure(attempt, failures, len(options.servers), options.connect_timeout)
+        except BaseException:
+            attempt.cancel()
+            raise
+        if reason is None and client.is_connected:
+            self._client = client
+            self.clients += 1
+            await self._subscribe_inbox()
+            self._on_connected()
+            return
+        attempt.cancel()
+        with contextlib.suppress(BaseException):
+            await attempt
+        with contextlib.suppress(Exception):
+            await client.close()
+        raise BusUnreachable(options.shown(), reason or "the server closed the connection")
+
+    def _connect_arguments(self, on_error: Callable[[Exception], Awaitable[None]]) -> dict[str, Any]:
+        options = self.options
+        arguments: dict[str, Any] = {
+            "servers": list(options.servers),
+            "name": self._name,
+            "error_cb": on_error,
+            "disconnected_cb": self._on_disconnected,
+            "reconnected_cb": self._on_reconnected,
+            "closed_cb": self._on_disconnected,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": 0.25,
+            "connect_timeout": options.connect_timeout,
+            "ping_interval": 5,
+            "max_outstanding_pings": 2,
+            "pending_size": -1,  # never buffer a write that the caller has given up
+            "inbox_prefix": options.inbox_prefix,
+            "tls_handshake_first": options.tls_first,
+        }
+        optional = {
+            "token": options.token,
+            "user": options.user,
+            "password": options.password,
+            "user_credentials": options.creds,
+            "nkeys_seed": options.nkey,
+            "tls": options.tls,
+        }
+        return arguments | {name: value for name, value in optional.items() if value is not None}
+
+    async def _subscribe_inbox(self) -> None:
+        self._inbox = self._client.new_inbox() + "."
+        await self._client.subscribe(self._inbox + "*", cb=self._on_reply)
+
+    async def _on_reply(self, msg: Msg) -> None:
+        entry = self._waiting.pop(msg.subject.rpartition(".")[2], None)
+        if entry and not entry[1].done():
+            entry[1].set_result(msg)
+
+    def _on_connected(self) -> None:
+        self.generation += 1
+        self.connected.set()
+
+    async def _on_reconnected(self) -> None:
+        self._on_connected()
+
+    async def _on_disconnected(self) -> None:
+        self.connected.clear()
+        for _, future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ConnectionDropped())
+        self._waiting.clear()
+
+    def _on_error(self, error: Exception) -> None:
+        found = _DENIED.search(str(error))
+        if not found:
+            logger.debug("nats: %s", error)
+            return
+        operation, subject = found.groups()
+        logger.warning("nats: %s to %s is not permitted", operation, subject)
+        for wanted, future in self._waiting.values():
+            if wanted.lower() == subject and not future.done():
+                future.set_exception(NotPermitted("publish to", wanted))
+
+    async def ready(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for a live connection; replaces a client that closed for good."""
+        if self._client.is_connected:
+            return True
+        if self._closed:
+            return False
+        if self._client.is_closed:
+            with contextlib.suppress(BusUnreachable):
+                await self.connect()
+        try:
+            async with asyncio.timeout(timeout):
+                await self.connected.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def request(
+        self, subject: str, payload: bytes = b"", *, headers: dict[str, str] | None = None, timeout: float = 2.0
+    ) -> Msg:
+        """Send a request and return its reply.
+
+        Raises `ConnectionDropped` or ``TimeoutError`` (the outcome is unknown), `NoResponders`, `NotPermitted`.
+        """
+        self._next += 1
+        token = str(self._next)
+        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._waiting[token] = (subject, future)
+        try:
+            await self._client.publish(subject, payload, reply=self._inbox + token, headers=headers)
+            async with asyncio.timeout(timeout):
+                reply = await future
+        except (nats.errors.OutboundBufferLimitError, nats.errors.ConnectionClosedError, OSError) as error:
+            if isinstance(error, (TimeoutError, PermissionError)):
+                raise
+            raise ConnectionDropped from error
+        finally:
+            self._waiting.pop(token, None)
+        if reply.headers and reply.headers.get("Status") == "503":
+            raise NoResponders(subject)
+        return reply
+
+    async def send(self, subject: str, payload: bytes = b"", *, reply: str = "") -> None:
+        """Publish without waiting (acknowledgements of deliveries, pull requests); raises `ConnectionDropped`."""
+        try:
+            await self._client.publish(subject, payload, reply=reply)
+        except (nats.errors.OutboundBufferLimitError, nats.errors.ConnectionClosedError, OSError) as error:
+            raise ConnectionDropped from error
+
+    async def subscribe(self, subject: str, on_message: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """Subscribe to a core subject."""
+        return await self._client.subscribe(subject, cb=on_message, pending_msgs_limit=0, pending_bytes_limit=0)
+
+    def new_inbox(self) -> str:
+        """A fresh subject for replies."""
+        return self._client.new_inbox()
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes that the server takes in one message."""
+        return int(self._client.max_payload)
+
+    @property
+    def url(self) -> str:
+        """The server we are connected to, without its secrets."""
+        netloc = self._client.connected_url
+        return f"nats://{netloc.hostname}:{netloc.port}" if netloc else self.options.shown()
+
+    async def close(self) -> None:
+        """Flush what was sent and close; idempotent."""
+        self._closed = True
+        with contextlib.suppress(Exception):
+            if self._client.is_connected:
+                await self._client.flush(timeout=2)
+        with contextlib.suppress(Exception):
+            await self._client.close()
+
+
+async def _first_failure(
+    attempt: asyncio.Task[None], failures: asyncio.Queue[Exception], servers: int, timeout: float
+) -> str | None:
+    """Wait for a first connection: ``None`` when it is made, else why not, once each server failed or time is up."""
+    refused: list[str] = []
+    deadline = asyncio.get_running_loop().time() + timeout
+    while True:
+        failure = asyncio.create_task(failures.get())
+        left = max(0.0, deadline - asyncio.get_running_loop().time())
+        await asyncio.wait({attempt, failure}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if attempt.done():
+            failure.cancel()
+            error = attempt.exception()
+            return None if error is None else _reason(error)
+        if not failure.done():
+            failure.cancel()
+            return "; ".join(refused) or f"no answer within {timeout:g} s"
+        refused.append(_reason(failure.result()))
+        if len(refused) >= servers:
+            return refused[-1]
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).removeprefix("nats: ").strip("'")
+    return text or type(error).__name__
