@@ -1,1 +1,81 @@
-"""tracecraft."""
+"""Coordinate AI agents over NATS: shared memory, messages, claims, barriers.
+
+    import tracecraft
+
+    session = tracecraft.init(project="my-research", agent="writer")
+    session.memory.set("findings", {"papers": 47})
+    with session.claim("S1.draft") as claim:
+        claim.hand_off("the draft is in drafts/1.md", next_action="review it")
+
+`Session` is for ordinary code, `AsyncSession` for asyncio; both have the same verbs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tracecraft.async_session import AsyncSession
+from tracecraft.claim import AsyncClaim
+from tracecraft.claims import Task
+from tracecraft.mail import InboxMessage, Sent, SentMessage
+from tracecraft.memory import Entry
+from tracecraft.presence import Agent
+from tracecraft.session import Claim, Session, connect, init
+from tracecraft.waiting import WaitResult
+from tracecraft_core.errors import (
+    BusUnreachable,
+    ClaimLost,
+    NotFound,
+    OutcomeUnknown,
+    OwnerLost,
+    Refused,
+    RevisionConflict,
+    TaskFailed,
+    TaskHeld,
+    TaskNotReady,
+    TaskSettled,
+    TracecraftError,
+    UsageError,
+    WaitTimeout,
+)
+
+__all__ = [
+    "Agent",
+    "AsyncClaim",
+    "AsyncSession",
+    "BusUnreachable",
+    "Claim",
+    "ClaimLost",
+    "Entry",
+    "InboxMessage",
+    "NotFound",
+    "OutcomeUnknown",
+    "OwnerLost",
+    "Refused",
+    "RevisionConflict",
+    "Sent",
+    "SentMessage",
+    "Session",
+    "Task",
+    "TaskFailed",
+    "TaskHeld",
+    "TaskNotReady",
+    "TaskSettled",
+    "TracecraftError",
+    "UsageError",
+    "WaitResult",
+    "WaitTimeout",
+    "connect",
+    "init",
+]
+
+if TYPE_CHECKING:
+    __version__: str
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tracecraft-nats")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

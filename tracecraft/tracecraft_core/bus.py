@@ -115,7 +115,8 @@ class Bus:
             failure = answer.get("error")
             if failure is None:
                 return answer
-            if failure.get("err_code") in subjects.JETSTREAM_NOT_READY:
+            code = failure.get("err_code")
+            if code in subjects.JETSTREAM_NOT_READY or (code == subjects.STREAM_NOT_FOUND and await self._created()):
                 attempt.note(failure.get("description", "not ready"))
                 continue
             raise _translated(verb, failure)
@@ -136,9 +137,7 @@ class Bus:
     async def _get(self, stream: str, query: Mapping[str, Any]) -> Stored | None:
         try:
             answer = await self.api(f"STREAM.MSG.GET.{stream}", query)
-        except NotFound as error:
-            if error.kind == "stream":
-                await self._create_missing(error)
+        except NotFound:
             return None
         return _stored(answer["message"])
 
@@ -148,8 +147,7 @@ class Bus:
         while True:
             try:
                 info = await self.api(f"STREAM.INFO.{stream}", {"subjects_filter": pattern, "offset": len(found)})
-            except NotFound as error:
-                await self._create_missing(error)
+            except NotFound:
                 return {}
             page = info["state"].get("subjects") or {}
             found |= page
@@ -187,11 +185,11 @@ class Bus:
             try:
                 return await self._publish_once(subject, body, sent)
             except NoResponders as error:
-                await self._create_missing(error)
+                await self._created()
                 attempt.note(error)
             except (ConnectionDropped, TimeoutError, _TryAgain) as error:
                 attempt.note(error)
-        raise OutcomeUnknown(subject, self.patience)
+        raise self._gave_up_writing(subject, attempt)
 
     async def cas(
         self,
@@ -223,12 +221,12 @@ class Bus:
                     raise RevisionConflict(subject, expected, conflict.actual) from None
                 return mine
             except NoResponders as error:
-                await self._create_missing(error)
+                await self._created()
                 attempt.note(error)
             except (ConnectionDropped, TimeoutError, _TryAgain) as error:
                 uncertain = True
                 attempt.note(error)
-        raise OutcomeUnknown(subject, self.patience)
+        raise self._gave_up_writing(subject, attempt) if uncertain else self._gave_up(attempt)
 
     async def _own_write(self, stream: str, subject: str, expected: int, msg_id: str) -> int | None:
         """Our write's revision if it was applied: a compare-and-set on ``expected`` can only be the very next one."""
@@ -266,13 +264,13 @@ class Bus:
         if len(body) > subjects.MAX_BODY_BYTES:
             raise BodyTooLarge(f"the body for {subject}", len(body), subjects.MAX_BODY_BYTES)
 
-    async def _create_missing(self, cause: Exception) -> None:
-        """Create the streams the first time one is missing; raises when that is not what is wrong."""
+    async def _created(self) -> bool:
+        """Create the streams the first time one is missing; ``False`` when that has been tried before."""
         create, self.on_missing_stream = self.on_missing_stream, None
-        if create is not None:
-            await create(self)
-        elif isinstance(cause, TracecraftError):
-            raise cause
+        if create is None:
+            return False
+        await create(self)
+        return True
 
     # -- repeating ----------------------------------------------------------------------------------------------
 
@@ -296,6 +294,11 @@ class Bus:
                 "asking JetStream", "no answer: JetStream is not enabled on the server, or has no leader for the stream"
             )
         return BusUnreachable(self.transport.options.shown(), f"no answer for {self.patience:.0f} s")
+
+    def _gave_up_writing(self, subject: str, attempt: Attempt) -> TracecraftError:
+        if isinstance(attempt.last, NoResponders):
+            return self._gave_up(attempt)
+        return OutcomeUnknown(subject, self.patience)
 
 
 class Attempt:

@@ -131,6 +131,24 @@ class Puller:
             assert delivery is not None
             yield delivery
 
+    async def backlog(self) -> AsyncIterator[Delivery]:
+        """What there was to deliver when the consumer was created (and what came meanwhile), then stop."""
+        seen = 0
+        while seen < self.initial_pending:
+            delivery = await self.next(HEARTBEAT_S)
+            if delivery is None:
+                if await self._waiting_on_server() == 0 and not self._queue:
+                    return  # what was counted has been overwritten since
+                continue
+            seen += 1
+            yield delivery
+            if delivery.pending == 0:
+                return
+
+    async def _waiting_on_server(self) -> int:
+        info = await self._bus.api(f"CONSUMER.INFO.{self._stream}.{self._config['name']}")
+        return int(info.get("num_pending", 0))
+
     def ready(self) -> list[Delivery]:
         """Take everything that has arrived, without waiting."""
         taken = list(self._queue)
@@ -232,6 +250,37 @@ class Puller:
         elif status not in ("404", "408"):
             logger.debug("pull on %s: %s %s", self._stream, status, description)
         self._arrived.set()
+
+
+async def fetch_now(bus: Bus, stream: str, consumer: str, limit: int, *, timeout: float = 5.0) -> list[Delivery]:
+    """Up to ``limit`` messages that wait on a durable consumer right now, without waiting for more.
+
+    Raises `BusUnreachable` through `Bus.api` when the server does not answer within ``timeout`` seconds.
+    """
+    inbox, found = bus.transport.new_inbox(), []
+    ended = asyncio.Event()
+
+    async def on_message(msg: Msg) -> None:
+        if msg.headers and "Status" in msg.headers and not msg.reply:
+            ended.set()
+            return
+        found.append(_delivery(msg))
+        if len(found) == limit:
+            ended.set()
+
+    subscription = await bus.transport.subscribe(inbox, on_message)
+    prefix = bus.transport.options.js_prefix
+    request = msgspec.json.encode({"batch": limit, "no_wait": True})
+    try:
+        await bus.transport.send(f"{prefix}.CONSUMER.MSG.NEXT.{stream}.{consumer}", request, reply=inbox)
+        async with asyncio.timeout(timeout):
+            await ended.wait()
+    except (TimeoutError, ConnectionDropped):
+        await bus.api(f"CONSUMER.INFO.{stream}.{consumer}")  # raises when the bus is away; else nothing waits
+    finally:
+        with contextlib.suppress(Exception):
+            await subscription.unsubscribe()
+    return found
 
 
 async def acknowledge(bus: Bus, delivery: Delivery, *, kind: Literal["+ACK", "-NAK", "+WPI"] = "+ACK") -> bool:

@@ -1,0 +1,95 @@
+"""What the bridge is told, by environment variables."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tracecraft_core.errors import UsageError
+from tracecraft_core.transport import ServerOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)")
+_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+DEFAULT_LISTEN: Final = "127.0.0.1:9464"
+MAX_BATCH: Final = 20_000
+
+VARIABLES: Final = """\
+  TRACECRAFT_SERVER          NATS server, several with commas (default nats://127.0.0.1:4222)
+  TRACECRAFT_CREDS           path of a NATS .creds file
+  TRACECRAFT_POSTGRES        libpq URL of the database (required), as postgresql://tracecraft@127.0.0.1/tracecraft
+  TRACECRAFT_BRIDGE_LISTEN   where /healthz and /metrics answer (default 127.0.0.1:9464; port 0: a free one)
+  TRACECRAFT_RETENTION       how long mirrored messages stay in the log on the bus (default 7d; 'forever': no purge)
+  TRACECRAFT_BRIDGE_BATCH    most messages in one transaction (default 4000)
+  TRACECRAFT_TRIM_AGE        youngest age of a memory or task revision that may be trimmed (default 10m)
+  TRACECRAFT_HOUSEKEEPING    time between two rounds of purging and trimming (default 1m)"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, with times in seconds."""
+
+    bus: ServerOptions
+    postgres: str = field(repr=False)
+    listen: tuple[str, int]
+    retention: float | None
+    """``None``: nothing is purged."""
+    batch: int
+    trim_age: float
+    housekeeping: float
+
+
+def from_environment(environ: Mapping[str, str]) -> Settings:
+    """Read the settings. Raises `UsageError`, with the variable and an example."""
+    retention = environ.get("TRACECRAFT_RETENTION") or "7d"
+    return Settings(
+        bus=_bus(environ),
+        postgres=_postgres(environ),
+        listen=_address("TRACECRAFT_BRIDGE_LISTEN", environ.get("TRACECRAFT_BRIDGE_LISTEN") or DEFAULT_LISTEN),
+        retention=None if retention == "forever" else _seconds("TRACECRAFT_RETENTION", retention, "7d"),
+        batch=_count("TRACECRAFT_BRIDGE_BATCH", environ.get("TRACECRAFT_BRIDGE_BATCH") or "4000"),
+        trim_age=_seconds("TRACECRAFT_TRIM_AGE", environ.get("TRACECRAFT_TRIM_AGE") or "10m", "10m"),
+        housekeeping=max(
+            0.1, _seconds("TRACECRAFT_HOUSEKEEPING", environ.get("TRACECRAFT_HOUSEKEEPING") or "1m", "1m")
+        ),
+    )
+
+
+def _bus(environ: Mapping[str, str]) -> ServerOptions:
+    servers = environ.get("TRACECRAFT_SERVER") or "nats://127.0.0.1:4222"
+    names = tuple(server.strip() for server in servers.split(",") if server.strip())
+    return ServerOptions(servers=names, creds=environ.get("TRACECRAFT_CREDS") or None)
+
+
+def _postgres(environ: Mapping[str, str]) -> str:
+    dsn = environ.get("TRACECRAFT_POSTGRES", "")
+    if not dsn:
+        raise UsageError(
+            "TRACECRAFT_POSTGRES is not set: it names the database to mirror into, "
+            "for example postgresql://tracecraft@127.0.0.1:5432/tracecraft"
+        )
+    return dsn
+
+
+def _address(name: str, value: str) -> tuple[str, int]:
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"{name} is {value!r}: expected host:port, for example {DEFAULT_LISTEN}")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _count(name: str, value: str) -> int:
+    if not value.isdigit() or not 1 <= int(value) <= MAX_BATCH:
+        raise UsageError(f"{name} is {value!r}: expected a number from 1 to {MAX_BATCH}, for example 4000")
+    return int(value)
+
+
+def _seconds(name: str, value: str, example: str) -> float:
+    found = _DURATION.fullmatch(value)
+    if not found:
+        raise UsageError(f"{name} is {value!r}: expected a number with s, m, h, d or w, for example {example}")
+    return float(found.group(1)) * _SECONDS[found.group(2)]

@@ -1,0 +1,64 @@
+"""The bridge as a child of the stack: told everything by its environment, ready when /healthz is 200."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from tracecraft_stack.child import Command
+from tracecraft_stack.ports import LOOPBACK, free_port
+from tracecraft_stack.server import Server, http_status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class BridgeServer(Server):
+    """``python -m tracecraft_bridge`` of this Python.
+
+    Args:
+        folder: its working folder.
+        settings: ``TRACECRAFT_SERVER``, ``TRACECRAFT_POSTGRES`` and, with SeaweedFS, ``TRACECRAFT_S3_*``.
+        port: of /metrics and /healthz.
+    """
+
+    name = "bridge"
+    stop_patience = 20.0
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        settings: Mapping[str, str],
+        port: int = 0,
+        log: Path | None = None,
+        record: Path | None = None,
+    ) -> None:
+        super().__init__(folder, log=log, record=record)
+        self.port = port or free_port()
+        self._settings = dict(settings)
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:<port>`` with /metrics and /healthz."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def prepare(self) -> None:
+        """Nothing: the environment says it all."""
+
+    def command(self) -> Command:
+        """The caller's environment with the addresses of this stack; its other settings of the bridge apply."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("TRACECRAFT_S3_")}
+        own = {**self._settings, "TRACECRAFT_BRIDGE_LISTEN": f"{LOOPBACK}:{self.port}"}
+        argv = (sys.executable, "-m", "tracecraft_bridge")
+        return Command(argv=argv, env={**kept, **own}, cwd=self.folder)
+
+    def is_ready(self) -> bool:
+        """/healthz is 200 when it reads the log and writes to PostgreSQL."""
+        return http_status(self.port, "/healthz") == 200
+
+    def listens_on(self) -> tuple[int, ...]:
+        """The one port."""
+        return (self.port,)

@@ -1,0 +1,209 @@
+"""`AsyncSession`: one agent in one project, for asyncio. Everything else in the SDK is reached from here."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from tracecraft import claims, leases, presence, waiting
+from tracecraft.claim import AsyncClaim
+from tracecraft.context import Context
+from tracecraft.keeper import Keeper
+from tracecraft.mail import AsyncMail
+from tracecraft.memory import AsyncMemory
+from tracecraft.presence import Announcer
+from tracecraft.tasklist import AsyncTasks
+from tracecraft_core import ids, names, settings, topology
+from tracecraft_core.bus import PATIENCE_S, Bus
+from tracecraft_core.errors import TaskHeld, TaskNotReady
+from tracecraft_core.tasks import Holder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from tracecraft.claims import Held
+    from tracecraft.mail import InboxMessage, Sent
+    from tracecraft.presence import Agent
+    from tracecraft.waiting import WaitResult
+    from tracecraft_core.bodies import PresenceMode
+    from tracecraft_core.settings import Settings
+
+
+class AsyncSession:
+    """One agent's connection to a project: ``async with AsyncSession(project=…, agent=…) as session``.
+
+    What is not given comes from the environment, ``.tracecraft.toml``, the user's config, the stack that runs here or a
+    NATS context, in this order (`tracecraft_core.settings`). While the session is open the agent is online and its
+    claims are renewed. A session that is never closed loses nothing that was acknowledged: its claims lapse, its
+    presence ends, its unread mail waits.
+    """
+
+    def __init__(
+        self,
+        *,
+        project: str | None = None,
+        agent: str | None = None,
+        server: str | None = None,
+        session: str | None = None,
+        resolved: Settings | None = None,
+        mode: PresenceMode = "live",
+        patience: float = PATIENCE_S,
+    ) -> None:
+        """Resolve the settings; nothing is connected yet.
+
+        ``session`` names this process's session (default: a fresh one; two processes with the same name share their
+        claims). ``patience`` is how many seconds a verb goes on trying while the bus is away. Raises `UsageError`.
+        """
+        flags = {"project": project, "agent": agent, "server": server, "session": session}
+        self.settings = resolved or settings.load(flags)
+        self._mode: PresenceMode = mode
+        options = self.settings.server_options()
+        self._bus = Bus(options, name=f"tracecraft {self.settings.project}/{self.settings.agent}", patience=patience)
+        self._bus.on_missing_stream = _create_streams
+        holder = Holder(self.settings.agent, self.settings.session or ids.fresh())
+        self.context = Context(self._bus, self.settings.project, holder)
+        self.memory = AsyncMemory(self.context)
+        self.mail = AsyncMail(self.context)
+        self.tasks = AsyncTasks(self.context)
+        self.announcer = Announcer(self.context, mode)
+        self._keeper = Keeper(self.context, self.announcer)
+
+    async def open(self) -> AsyncSession:
+        """Connect, and be online from now on. Raises `BusUnreachable`."""
+        await self._bus.connect()
+        if self._mode == "live":
+            await self.announcer.announce()
+            self._keeper.start()
+        return self
+
+    async def close(self) -> None:
+        """Go offline and disconnect; claims that are still held lapse by themselves."""
+        await self._keeper.stop()
+        if self._mode == "live" and self._bus.transport.connected.is_set():
+            with contextlib.suppress(Exception):
+                await self.announcer.leave()
+        await self._bus.close()
+
+    async def __aenter__(self) -> AsyncSession:
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def project(self) -> str:
+        """The project."""
+        return self.context.project
+
+    @property
+    def agent(self) -> str:
+        """This agent's name."""
+        return self.context.agent
+
+    # -- messages -----------------------------------------------------------------------------------------------
+
+    async def send(
+        self,
+        to: str,
+        text: str,
+        *,
+        kind: str = "note",
+        thread: str | None = None,
+        reply_to: int | None = None,
+        data: Any = None,
+        wait_ack: float | None = None,
+    ) -> Sent:
+        """Send a message to an agent, online or not; ``wait_ack`` seconds wait until it is acknowledged.
+
+        Raises `InvalidName`, `BodyTooLarge` (256 KiB), `WaitTimeout`, `LogFull`, `OutcomeUnknown`.
+        """
+        return await self.mail.send(to, text, kind=kind, thread=thread, reply_to=reply_to, data=data, wait_ack=wait_ack)
+
+    async def broadcast(
+        self, text: str, *, kind: str = "note", thread: str | None = None, reply_to: int | None = None, data: Any = None
+    ) -> Sent:
+        """Send a message to every other agent that is registered."""
+        return await self.mail.broadcast(text, kind=kind, thread=thread, reply_to=reply_to, data=data)
+
+    async def inbox(self, *, limit: int = 100, sender: str | None = None) -> list[InboxMessage]:
+        """Fetch unread messages, oldest first; pass each to `ack` when it is taken care of, or it comes again."""
+        return await self.mail.inbox(limit=limit, sender=sender)
+
+    async def ack(self, message: InboxMessage) -> bool:
+        """Acknowledge a fetched message; its sender gets a receipt. ``False``: the server may not have heard it."""
+        return await self.mail.ack(message)
+
+    async def messages(self) -> AsyncGenerator[InboxMessage]:
+        """Messages as they arrive, for ever; each is acknowledged when the loop asks for the next one."""
+        async with contextlib.aclosing(self.mail.messages()) as arriving:
+            async for message in arriving:
+                yield message
+
+    # -- claims -------------------------------------------------------------------------------------------------
+
+    def claim(self, task: str, *, lease: float = leases.LIVE_TTL_S, wait: float | None = None) -> AsyncClaim:
+        """Claim a task for an ``async with`` block; an unknown task is created.
+
+        ``lease`` is in seconds (renewed at a third of it while the block runs); ``wait`` is how many seconds to wait
+        while somebody else has it or a dependency is missing. Entering raises `TaskHeld`, `TaskSettled`,
+        `TaskNotReady`, `WaitTimeout`; leaving raises `ClaimLost` when the claim was taken away.
+        """
+        names.task(task)
+        ttl = leases.check_ttl(lease)
+
+        async def take() -> Held:
+            try:
+                return await claims.claim(self.context, task, ttl)
+            except (TaskHeld, TaskNotReady):
+                if not wait:
+                    raise
+                return await waiting.claim_when_free(self.context, task, ttl, wait)
+
+        return AsyncClaim(self.context, self._keeper, take)
+
+    def claim_next(
+        self, pattern: str = ">", *, lease: float = leases.LIVE_TTL_S, wait: float | None = None
+    ) -> AsyncClaim:
+        """Claim the first task of a pattern that can be claimed, for an ``async with`` block.
+
+        Entering raises `NotFound` when nothing that matches is left to do, `Refused` when all that is left is held or
+        waits for others, `WaitTimeout`.
+        """
+        names.pattern(pattern)
+        ttl = leases.check_ttl(lease)
+
+        async def take() -> Held:
+            return await waiting.claim_next(self.context, pattern, ttl, wait)
+
+        return AsyncClaim(self.context, self._keeper, take)
+
+    async def wait_for(
+        self,
+        *tasks: str,
+        any_: bool = False,
+        timeout: float | None = None,
+        fail_on_lost: bool = False,
+        or_message: bool = False,
+    ) -> WaitResult:
+        """Wait until tasks are done (with ``any_`` one of them, with ``or_message`` or mail arrives).
+
+        Raises `TaskFailed`, `OwnerLost` (only with ``fail_on_lost``), `WaitTimeout` after ``timeout`` seconds.
+        """
+        for task in tasks:
+            names.pattern(task)
+        return await waiting.wait_for(
+            self.context,
+            tasks,
+            any_=any_,
+            timeout=timeout,
+            fail_on_lost=fail_on_lost,
+            mail=self.mail.wait if or_message else None,
+        )
+
+    async def agents(self, *, all_: bool = False) -> list[Agent]:
+        """Who is online; with ``all_`` also who was."""
+        return await presence.agents(self.context, all_=all_)
+
+
+async def _create_streams(bus: Bus) -> None:
+    await topology.ensure(bus)

@@ -1,0 +1,74 @@
+"""The one background event loop on which all blocking sessions of a process run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tracecraft_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+_T = TypeVar("_T")
+
+
+class BackgroundLoop:
+    """An event loop on a daemon thread."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="tracecraft", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine on the loop and return its result, from any thread but the loop's own.
+
+        An interrupt (Ctrl-C) in the waiting thread cancels the coroutine. Raises `UsageError` in a forked child: the
+        loop's thread exists in the parent only.
+        """
+        if os.getpid() != self._pid or threading.current_thread() is self._thread:
+            work.close()
+            raise UsageError(
+                "this session was opened in another process: a forked child opens its own with tracecraft.connect()"
+                if os.getpid() != self._pid
+                else "a blocking session cannot be used on tracecraft's own loop: use AsyncSession there"
+            )
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def call(self, function: Callable[[], _T]) -> _T:
+        """Run a plain function on the loop."""
+
+        async def work() -> _T:
+            return function()
+
+        return self.run(work())
+
+
+_current: BackgroundLoop | None = None
+_lock = threading.Lock()
+
+
+def background() -> BackgroundLoop:
+    """The process's loop, started at first use; a forked child gets its own."""
+    global _current
+    with _lock:
+        if _current is None or _current._pid != os.getpid():
+            _current = BackgroundLoop()
+        return _current
+
+
+def _forget_after_fork() -> None:
+    global _current, _lock
+    _current, _lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,100 @@
+"""The list of tasks: adding, showing, and applying a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tracecraft import claims
+from tracecraft.claims import Task
+from tracecraft_core import bodies, names, subjects, tasks
+from tracecraft_core.bodies import TaskRecord
+from tracecraft_core.errors import InvalidPlan, Malformed, RevisionConflict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tracecraft.context import Context
+    from tracecraft_core.plans import PlannedTask
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What applying a plan did."""
+
+    created: list[str]
+    changed: list[str]
+    unchanged: list[str]
+
+
+class AsyncTasks:
+    """The tasks of a project."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def show(self, task: str) -> Task | None:
+        """One task, or ``None``."""
+        return await claims.read(self._context, task)
+
+    async def list(self, pattern: str = ">", *, state: str | None = None) -> list[Task]:
+        """The tasks that match a pattern (and are in a state), in the order of their last change."""
+        found = await self._context.bus.last_values(*self._context.kv(subjects.TASKS, names.pattern(pattern)))
+        listed: list[Task] = []
+        for stored in found:
+            try:
+                record = bodies.decode(TaskRecord, stored.data, stored.subject)
+            except Malformed:
+                continue
+            listed.append(Task(self._context.key(subjects.TASKS, stored.subject), record, stored.seq, stored.time))
+        return [task for task in listed if state is None or task.record.state == state]
+
+    async def add(self, task: str, *, title: str | None = None, after: Sequence[str] = (), data: Any = None) -> Task:
+        """Add a task; the same call again changes nothing, another definition replaces that of an open task.
+
+        Raises `InvalidPlan` when its dependencies would make a cycle, `UsageError` when it is no longer open.
+        """
+        await self._check_cycles({names.task(task): [names.task(before) for before in after]})
+        await self._define(task, title, after, data)
+        found = await claims.read(self._context, task)
+        assert found is not None
+        return found
+
+    async def apply(self, plan: Sequence[PlannedTask]) -> Applied:
+        """Make the tasks be as planned. A crash in the middle leaves some undone: apply the plan again.
+
+        Dependencies are written before what depends on them. Raises `InvalidPlan` for a cycle, also one through tasks
+        that exist, before anything is written.
+        """
+        await self._check_cycles({task.id: task.after for task in plan})
+        applied = Applied([], [], [])
+        for task in plan:
+            outcome = await self._define(task.id, task.title, task.after, task.data)
+            getattr(applied, outcome).append(task.id)
+        return applied
+
+    async def _check_cycles(self, after: Mapping[str, Sequence[str]]) -> None:
+        if not any(after.values()):
+            return
+        existing = {task.id: task.record.after for task in await self.list()}
+        cycle = tasks.find_cycle(existing | {task: list(before) for task, before in after.items()})
+        if cycle:
+            raise InvalidPlan(f"the dependencies go round in a circle: {' -> '.join(cycle)}; remove one of them")
+
+    async def _define(self, task: str, title: str | None, after: Sequence[str], data: Any) -> str:
+        stream, subject = self._context.kv(subjects.TASKS, task)
+        while True:
+            found = await claims.read(self._context, task)
+            if found is not None and tasks.same_definition(found.record, title, after, data):
+                return "unchanged"
+            if found is None:
+                last = await self._context.bus.leader_get(stream, subject)
+                fresh = TaskRecord(title=title, after=list(after), data=data, created_by=self._context.agent)
+                record, expected = fresh, last.seq if last else 0
+            else:
+                record, expected = tasks.redefined(task, found.record, title, after, data), found.revision
+            try:
+                await self._context.bus.cas(stream, subject, bodies.encode(record), expected)
+            except RevisionConflict:
+                continue
+            return "created" if found is None else "changed"

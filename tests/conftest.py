@@ -1,0 +1,9 @@
+"""Fixtures of all tests; they live in tests/support, one noun a file."""
+
+pytest_plugins = [
+    "tests.support.environment",
+    "tests.support.folder",
+    "tests.support.nats",
+    "tests.support.project",
+    "tests.support.cli",
+]
