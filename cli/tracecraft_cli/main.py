@@ -1,0 +1,56 @@
+"""The ``tracecraft`` command group; each command is imported when it is run."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from tracecraft_cli.lazy import LazyGroup
+from tracecraft_cli.options import FLAGS, Common, add_options
+
+COMMANDS: Final = {
+    "init": "Write .tracecraft.toml: which project this folder belongs to.",
+    "whoami": "Show the agent, project and server, and where each comes from.",
+    "memory": "Shared memory: set, get, list, delete, history, watch, incr, merge.",
+    "send": "Send a message to an agent, online or not.",
+    "broadcast": "Send a message to all registered agents.",
+    "inbox": "Read messages; what is not printed is delivered again.",
+    "messages": "Messages you sent, and what became of them.",
+    "claim": "Claim a task, so that nobody else does it.",
+    "renew": "Extend the lease of tasks you hold.",
+    "release": "Give tasks back, open for anyone.",
+    "complete": "Settle a task and hand over.",
+    "wait-for": "Block until tasks are done; woken by the server.",
+    "task": "Add, show and list tasks.",
+    "tasks": "List tasks.",
+    "plan": "Apply a file of tasks with dependencies.",
+    "agents": "Who is online, and on what.",
+    "status": "The health of everything in one screen.",
+    "doctor": "What is wrong, and the one line that fixes it.",
+    "log": "Everything that happened, in order.",
+    "serve": "Run the whole stack on this machine.",
+    "stop": "Stop the stack that runs on this machine.",
+    "completion": "Print the shell completion script.",
+}
+"""Every command and its one-line help; its code is ``tracecraft_cli.commands.NAME``."""
+
+
+@click.group(
+    cls=LazyGroup,
+    package="tracecraft_cli.commands",
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 someone else has it, 4 you lost your claim, "
+    "5 a task failed or is blocked, 6 its owner died, 69 no bus, 124 timed out.",
+)
+@click.version_option(package_name="tracecraft-nats")
+@add_options
+@click.pass_context
+def main(ctx: click.Context, /, as_json: bool, **flags: Any) -> None:
+    """Let AI agents work together without colliding.
+
+    First 'tracecraft serve' (or point --server to a NATS server), then for example:
+    'tracecraft claim S1.parse', 'tracecraft memory set findings.json 47', 'tracecraft send writer "all yours"'.
+    """
+    ctx.obj = Common({name: flags[name] for name in FLAGS}, as_json)

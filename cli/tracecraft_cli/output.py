@@ -1,0 +1,63 @@
+"""What a command prints: results on standard output, everything else on standard error.
+
+With ``--json`` a result is one line ``{"ok": true, "result": …}`` and a failure one line
+``{"ok": false, "error": {"code": <exit code>, "type": …, "message": …, …facts}}``; commands that follow something
+print a line a result. This is the one documented shape (docs/reference/cli.md).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from tracecraft_core.errors import TracecraftError
+
+
+def emit(as_json: bool, result: Any, text: str | None) -> None:
+    """Print a result: as JSON, or as ``text`` for people (``None`` or empty prints nothing)."""
+    if as_json:
+        click.echo(json.dumps({"ok": True, "result": result}, ensure_ascii=False, default=str))
+    elif text:
+        click.echo(text)
+
+
+def note(message: str) -> None:
+    """Tell the person something that is not the result."""
+    click.echo(message, err=True)
+
+
+def fail(as_json: bool, error: TracecraftError) -> None:
+    """Print an error; the caller exits with ``error.exit_code``."""
+    if as_json:
+        click.echo(json.dumps({"ok": False, "error": describe(error)}, ensure_ascii=False, default=str))
+    click.echo(f"tracecraft: {error}", err=True)
+
+
+def describe(error: TracecraftError) -> dict[str, Any]:
+    """An error and its facts, for JSON."""
+    facts = {name: value for name, value in vars(error).items() if not name.startswith("_")}
+    return {"code": error.exit_code, "type": type(error).__name__, "message": str(error), **facts}
+
+
+def compact(value: Any) -> str:
+    """A JSON value in one line; strings bare, so that a shell can use them."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Columns in plain text, wide as needed; the last one is not padded."""
+    widths = [max(len(row[place]) for row in [header, *rows]) for place in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
+    return "\n".join(lines)
+
+
+def interactive() -> bool:
+    """Whether a person watches the output."""
+    return sys.stdout.isatty()
