@@ -7,37 +7,13 @@
     with session.claim("S1.draft") as claim:
         claim.hand_off("the draft is in drafts/1.md", next_action="review it")
 
-`Session` is for ordinary code, `AsyncSession` for asyncio; both have the same verbs.
+`Session` is for ordinary code, `AsyncSession` for asyncio; both have the same verbs. A name is imported when it is
+first used, so that a one-shot command pays only for what it does.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from tracecraft.async_session import AsyncSession
-from tracecraft.claim import AsyncClaim
-from tracecraft.claims import Task
-from tracecraft.mail import InboxMessage, Sent, SentMessage
-from tracecraft.memory import Entry
-from tracecraft.presence import Agent
-from tracecraft.session import Claim, Session, connect, init
-from tracecraft.waiting import WaitResult
-from tracecraft_core.errors import (
-    BusUnreachable,
-    ClaimLost,
-    NotFound,
-    OutcomeUnknown,
-    OwnerLost,
-    Refused,
-    RevisionConflict,
-    TaskFailed,
-    TaskHeld,
-    TaskNotReady,
-    TaskSettled,
-    TracecraftError,
-    UsageError,
-    WaitTimeout,
-)
+from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "Agent",
@@ -70,12 +46,64 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from tracecraft.async_session import AsyncSession
+    from tracecraft.claim import AsyncClaim
+    from tracecraft.claims import Task
+    from tracecraft.mail import InboxMessage, Sent, SentMessage
+    from tracecraft.memory import Entry
+    from tracecraft.presence import Agent
+    from tracecraft.session import Claim, Session, connect, init
+    from tracecraft.waiting import WaitResult
+    from tracecraft_core.errors import (
+        BusUnreachable,
+        ClaimLost,
+        NotFound,
+        OutcomeUnknown,
+        OwnerLost,
+        Refused,
+        RevisionConflict,
+        TaskFailed,
+        TaskHeld,
+        TaskNotReady,
+        TaskSettled,
+        TracecraftError,
+        UsageError,
+        WaitTimeout,
+    )
+
     __version__: str
 
+_HOMES = {
+    "Agent": "tracecraft.presence",
+    "AsyncClaim": "tracecraft.claim",
+    "AsyncSession": "tracecraft.async_session",
+    "Claim": "tracecraft.session",
+    "Entry": "tracecraft.memory",
+    "InboxMessage": "tracecraft.mail",
+    "Sent": "tracecraft.mail",
+    "SentMessage": "tracecraft.mail",
+    "Session": "tracecraft.session",
+    "Task": "tracecraft.claims",
+    "WaitResult": "tracecraft.waiting",
+    "connect": "tracecraft.session",
+    "init": "tracecraft.session",
+}
+"""Where each public name lives; those that are not here are errors."""
 
-def __getattr__(name: str) -> str:
+
+def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
         return version("tracecraft-nats")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES.get(name, "tracecraft_core.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

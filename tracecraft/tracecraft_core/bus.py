@@ -81,6 +81,7 @@ class Bus:
         self._prefix = options.js_prefix
         self.on_missing_stream: Callable[[Bus], Awaitable[None]] | None = None
         """Called once when a stream is missing; it creates what is missing (see `topology.ensure`)."""
+        self._creation: asyncio.Task[None] | None = None
 
     async def connect(self) -> Bus:
         """Connect; raises `BusUnreachable`."""
@@ -116,7 +117,8 @@ class Bus:
             if failure is None:
                 return answer
             code = failure.get("err_code")
-            if code in subjects.JETSTREAM_NOT_READY or (code == subjects.STREAM_NOT_FOUND and await self._created()):
+            missing = code == subjects.STREAM_NOT_FOUND and not attempt.created
+            if code in subjects.JETSTREAM_NOT_READY or (missing and await self._created(attempt)):
                 attempt.note(failure.get("description", "not ready"))
                 continue
             raise _translated(verb, failure)
@@ -185,7 +187,7 @@ class Bus:
             try:
                 return await self._publish_once(subject, body, sent)
             except NoResponders as error:
-                await self._created()
+                await self._created(attempt)
                 attempt.note(error)
             except (ConnectionDropped, TimeoutError, _TryAgain) as error:
                 attempt.note(error)
@@ -221,7 +223,7 @@ class Bus:
                     raise RevisionConflict(subject, expected, conflict.actual) from None
                 return mine
             except NoResponders as error:
-                await self._created()
+                await self._created(attempt)
                 attempt.note(error)
             except (ConnectionDropped, TimeoutError, _TryAgain) as error:
                 uncertain = True
@@ -264,12 +266,24 @@ class Bus:
         if len(body) > subjects.MAX_BODY_BYTES:
             raise BodyTooLarge(f"the body for {subject}", len(body), subjects.MAX_BODY_BYTES)
 
-    async def _created(self) -> bool:
-        """Create the streams the first time one is missing; ``False`` when that has been tried before."""
-        create, self.on_missing_stream = self.on_missing_stream, None
-        if create is None:
+    async def _created(self, attempt: Attempt) -> bool:
+        """Create the streams the first time one is missing; ``False`` when nobody does that, or this call does it.
+
+        Requests that were under way together all find the stream missing: one task creates, the others wait for it.
+        """
+        if self._creation is None:
+            if self.on_missing_stream is None:
+                return False
+            self._creation = asyncio.create_task(_run(self.on_missing_stream(self)))
+        elif self._creation is asyncio.current_task():
             return False
-        await create(self)
+        creation, attempt.created = self._creation, True
+        try:
+            await asyncio.shield(creation)
+        except TracecraftError:
+            if self._creation is creation:
+                self._creation = None  # the next verb tries again
+            raise
         return True
 
     # -- repeating ----------------------------------------------------------------------------------------------
@@ -306,10 +320,16 @@ class Attempt:
 
     def __init__(self) -> None:
         self.last: object = None
+        self.created = False
+        """Whether the streams have been created for it."""
 
     def note(self, reason: object) -> None:
         """Remember why this try failed."""
         self.last = reason
+
+
+async def _run(work: Awaitable[None]) -> None:
+    await work
 
 
 class _TryAgain(Exception):

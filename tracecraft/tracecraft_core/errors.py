@@ -145,15 +145,19 @@ class OwnerLost(TracecraftError):
 
 
 class BusUnreachable(TracecraftError, ConnectionError):
-    """No NATS server answers. Attributes: ``servers`` (without passwords), ``reason``."""
+    """No NATS server answers, or it refuses us. Attributes: ``servers`` (without passwords), ``reason``."""
 
     exit_code = 69
 
     def __init__(self, servers: str, reason: str) -> None:
-        super().__init__(
-            f"no NATS server answers at {servers} ({reason}): start one with 'tracecraft serve', "
-            "or point to yours with --server or TRACECRAFT_SERVER"
-        )
+        if "authorization" in reason.lower():
+            message = f"the NATS server at {servers} refuses us ({reason}): give its token, user or --creds"
+        else:
+            message = (
+                f"no NATS server answers at {servers} ({reason}): start one with 'tracecraft serve', "
+                "or point to yours with --server or TRACECRAFT_SERVER"
+            )
+        super().__init__(message)
         self.servers, self.reason = servers, reason
 
 

@@ -12,17 +12,17 @@ import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
 
 import msgspec
 
 from tracecraft_core import ids
 from tracecraft_core.bus import Stored
-from tracecraft_core.errors import NotFound, TracecraftError
+from tracecraft_core.errors import NotFound, NotPermitted, TracecraftError
 from tracecraft_core.transport import ConnectionDropped, NoResponders
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
@@ -38,6 +38,10 @@ HEARTBEAT_S: Final = 1
 """Seconds between the server's signs of life on an idle request; three missed ones mean that it is gone."""
 WATCHER_IDLE_S: Final = 30
 """Seconds after which the server forgets a watcher that stopped asking."""
+FETCH_S: Final = 5.0
+"""Seconds that the server may take to hand out what waits."""
+FETCHES: Final = 3
+"""How often that is asked when the connection drops."""
 
 DeliverPolicy = Literal["all", "new", "last_per_subject", "by_start_sequence", "by_start_time"]
 
@@ -79,14 +83,18 @@ def watcher_config(
     return config
 
 
-async def create_consumer(bus: Bus, stream: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Create a consumer, or find it when it exists with this configuration; returns its info."""
+async def create_consumer(bus: Bus, stream: str, config: dict[str, Any], *, update: bool = True) -> dict[str, Any]:
+    """Create a consumer, or find it when it exists with this configuration; returns its info.
+
+    One that exists with another configuration is changed, or without ``update`` refused (`BusError`).
+    """
     name, filters = config["name"], config["filter_subjects"]
     verb, sent = f"CONSUMER.CREATE.{stream}.{name}", dict(config)
     if len(filters) == 1:  # the filter in the subject lets permissions see it
         verb, sent = f"{verb}.{filters[0]}", {k: v for k, v in config.items() if k != "filter_subjects"}
         sent["filter_subject"] = filters[0]
-    return await bus.api(verb, {"stream_name": stream, "config": sent})
+    request = {"stream_name": stream, "config": sent} | ({} if update else {"action": "create"})
+    return await bus.api(verb, request)
 
 
 class Puller:
@@ -104,6 +112,9 @@ class Puller:
         self._asked = 0
         self._heard = 0.0
         self._gone = False
+        self._denied: NotPermitted | None = None
+        self.on_recreated: Callable[[], Awaitable[None]] | None = None
+        """Called when the server had forgotten the consumer and there is a new one."""
         self.last_seq = 0
         """Stream sequence of the newest message handed out."""
         self.initial_pending = 0
@@ -113,10 +124,12 @@ class Puller:
         info = await create_consumer(self._bus, self._stream, self._config)
         self.initial_pending = info.get("num_pending", 0)
         self.last_seq = info.get("delivered", {}).get("stream_seq", 0)
-        await self._ask()
+        self._bus.transport.on_trouble.add(self._on_trouble)
+        await self._ask_quietly()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._bus.transport.on_trouble.discard(self._on_trouble)
         with contextlib.suppress(Exception):
             if self._subscription is not None:
                 await self._subscription.unsubscribe()
@@ -158,10 +171,15 @@ class Puller:
         return taken
 
     async def next(self, timeout: float | None = None) -> Delivery | None:
-        """The next message; ``None`` after ``timeout`` seconds without one (``None``: wait for ever)."""
+        """The next message; ``None`` after ``timeout`` seconds without one (``None``: wait for ever).
+
+        Raises `NotPermitted` when the server does not let us read, `NotFound` when the stream is gone.
+        """
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         while not self._queue:
+            if self._denied is not None:
+                raise self._denied
             left = None if deadline is None else deadline - loop.time()
             if left is not None and left <= 0:
                 return None
@@ -172,7 +190,8 @@ class Puller:
             self._arrived.clear()
         delivery = self._queue.popleft()
         self.last_seq = delivery.stored.seq
-        if self._asked <= self._batch // 2:
+        # What a mailbox hands out ahead of its reader would come again while the reader is busy with another message.
+        if self._asked <= self._batch // 2 and not self._durable:
             await self._ask_quietly()
         return delivery
 
@@ -204,9 +223,16 @@ class Puller:
             "idle_heartbeat": HEARTBEAT_S * NANOSECOND,
         }
         self._asked = self._batch
-        prefix = transport.options.js_prefix
-        subject = f"{prefix}.CONSUMER.MSG.NEXT.{self._stream}.{self._config['name']}"
-        await transport.send(subject, msgspec.json.encode(request), reply=self._inbox)
+        await transport.send(self._pull_subject, msgspec.json.encode(request), reply=self._inbox)
+
+    @property
+    def _pull_subject(self) -> str:
+        return f"{self._bus.transport.options.js_prefix}.CONSUMER.MSG.NEXT.{self._stream}.{self._config['name']}"
+
+    def _on_trouble(self, trouble: ConnectionDropped | NotPermitted) -> None:
+        if _denies(trouble, self._pull_subject, self._inbox):
+            self._denied = trouble
+            self._arrived.set()
 
     async def _recreate(self) -> None:
         """The consumer is gone (a restart, or idleness): go on behind the last message that was handed out."""
@@ -214,12 +240,12 @@ class Puller:
         seen = self._queue[-1].stored.seq if self._queue else self.last_seq
         if not self._durable:
             self._config = dict(self._config) | {"name": f"w_{ids.fresh()}"}
-            if seen:
+            if seen or self._config["deliver_policy"] == "new":
                 self._config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": seen + 1}
                 self._config.pop("opt_start_time", None)
         try:
             await create_consumer(self._bus, self._stream, self._config)
-        except NotFound:
+        except (NotFound, NotPermitted):
             raise
         except TracecraftError as error:
             logger.debug("cannot recreate the consumer on %s yet: %s", self._stream, error)
@@ -227,6 +253,8 @@ class Puller:
             await asyncio.sleep(HEARTBEAT_S / 4)
             return
         await self._ask_quietly()
+        if self.on_recreated is not None:
+            await self.on_recreated()
 
     async def _on_message(self, msg: Msg) -> None:
         self._heard = asyncio.get_running_loop().time()
@@ -236,7 +264,8 @@ class Puller:
             return
         self._asked -= 1
         delivery = _delivery(msg)
-        if self._durable or delivery.stored.seq > self.last_seq:
+        newest = self._queue[-1].stored.seq if self._queue else self.last_seq
+        if self._durable or delivery.stored.seq > newest:
             self._queue.append(delivery)
         self._arrived.set()
 
@@ -249,38 +278,68 @@ class Puller:
             self._gone = True
         elif status not in ("404", "408"):
             logger.debug("pull on %s: %s %s", self._stream, status, description)
+            return  # the server is overloaded: ask again at the next heartbeat
         self._arrived.set()
 
 
-async def fetch_now(bus: Bus, stream: str, consumer: str, limit: int, *, timeout: float = 5.0) -> list[Delivery]:
+def _denies(trouble: ConnectionDropped | NotPermitted, *subjects: str) -> TypeGuard[NotPermitted]:
+    return isinstance(trouble, NotPermitted) and trouble.subject in [subject.lower() for subject in subjects]
+
+
+async def fetch_now(bus: Bus, stream: str, consumer: str, limit: int) -> list[Delivery]:
     """Up to ``limit`` messages that wait on a durable consumer right now, without waiting for more.
 
-    Raises `BusUnreachable` through `Bus.api` when the server does not answer within ``timeout`` seconds.
+    A connection that drops on the way is no answer: it is asked again. Raises `NotFound` when there is no such
+    consumer, `NotPermitted`, and `BusUnreachable` when the server stays away.
     """
-    inbox, found = bus.transport.new_inbox(), []
-    ended = asyncio.Event()
+    found: list[Delivery] = []
+    for _ in range(FETCHES):
+        try:
+            await _fetch_once(bus, f"{stream}.{consumer}", limit, found)
+        except (TimeoutError, ConnectionDropped, NoResponders):
+            if found:
+                break  # what is still under way comes again after the consumer's ack_wait
+            await bus.api(f"CONSUMER.INFO.{stream}.{consumer}")  # raises when the bus or the consumer is gone
+        else:
+            break
+    return found
+
+
+async def _fetch_once(bus: Bus, consumer: str, limit: int, found: list[Delivery]) -> None:
+    transport = bus.transport
+    inbox, subject = transport.new_inbox(), f"{transport.options.js_prefix}.CONSUMER.MSG.NEXT.{consumer}"
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end(trouble: Exception | None = None) -> None:
+        if ended.done():
+            return
+        if trouble is None:
+            ended.set_result(None)
+        else:
+            ended.set_exception(trouble)
+
+    def on_trouble(trouble: ConnectionDropped | NotPermitted) -> None:
+        if isinstance(trouble, ConnectionDropped) or _denies(trouble, subject, inbox):
+            end(trouble)
 
     async def on_message(msg: Msg) -> None:
         if msg.headers and "Status" in msg.headers and not msg.reply:
-            ended.set()
+            end(NoResponders(subject) if msg.headers["Status"] == "503" else None)
             return
         found.append(_delivery(msg))
         if len(found) == limit:
-            ended.set()
+            end()
 
-    subscription = await bus.transport.subscribe(inbox, on_message)
-    prefix = bus.transport.options.js_prefix
-    request = msgspec.json.encode({"batch": limit, "no_wait": True})
+    subscription = await transport.subscribe(inbox, on_message)
+    transport.on_trouble.add(on_trouble)
     try:
-        await bus.transport.send(f"{prefix}.CONSUMER.MSG.NEXT.{stream}.{consumer}", request, reply=inbox)
-        async with asyncio.timeout(timeout):
-            await ended.wait()
-    except (TimeoutError, ConnectionDropped):
-        await bus.api(f"CONSUMER.INFO.{stream}.{consumer}")  # raises when the bus is away; else nothing waits
+        await transport.send(subject, msgspec.json.encode({"batch": limit, "no_wait": True}), reply=inbox)
+        async with asyncio.timeout(FETCH_S):
+            await ended
     finally:
+        transport.on_trouble.discard(on_trouble)
         with contextlib.suppress(Exception):
             await subscription.unsubscribe()
-    return found
 
 
 async def acknowledge(bus: Bus, delivery: Delivery, *, kind: Literal["+ACK", "-NAK", "+WPI"] = "+ACK") -> bool:

@@ -127,6 +127,8 @@ DUPLICATE_IN_FLIGHT: Final = 10158
 STREAM_NOT_FOUND: Final = 10059
 CONSUMER_NOT_FOUND: Final = 10014
 MESSAGE_NOT_FOUND: Final = 10037
+CONSUMER_EXISTS: Final = 10148
+"""A consumer of this name exists with another configuration, and only a new one was asked for."""
 STREAM_STORE_FAILED: Final = 10077
 """A limit of the stream (messages, bytes) with discard *new*, or the store itself."""
 RESOURCES_EXCEEDED: Final = frozenset({10023, 10028, 10047})

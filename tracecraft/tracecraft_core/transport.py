@@ -12,12 +12,10 @@ import contextlib
 import logging
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import nats.aio.client
-import nats.errors
+from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_core.errors import BusUnreachable, NotPermitted
+from tracecraft_core.nats_client import Client, errors
 
 if TYPE_CHECKING:
     import ssl
@@ -27,6 +25,9 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
 
 logger = logging.getLogger(__name__)
+
+RECONNECT_S: Final = 0.25
+"""Seconds between two attempts to connect."""
 
 _DENIED = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]+)\"")
 
@@ -69,7 +70,7 @@ class Transport:
     def __init__(self, options: ServerOptions, name: str) -> None:
         self.options = options
         self._name = name
-        self._client = nats.aio.client.Client()
+        self._client = Client()
         self._inbox = ""
         self._next = 0
         self._waiting: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
@@ -80,6 +81,10 @@ class Transport:
         """Counts connections made: whoever waits for pushed messages asks again when it changes."""
         self.clients = 0
         """Counts client objects: a subscription outlives a reconnection, but not its client."""
+        self.on_trouble: set[Callable[[ConnectionDropped | NotPermitted], None]] = set()
+        """Told when the connection drops and of every right that is denied: for those who wait for pushed messages."""
+        self._deaf: NotPermitted | None = None
+        """Why no reply can reach us: the user may not subscribe to its own inbox."""
 
     async def connect(self) -> None:
         """Connect, or raise `BusUnreachable` with the reason as soon as every server has refused once."""
@@ -90,10 +95,11 @@ class Transport:
 
     async def _connect_client(self) -> None:
         options, failures = self.options, asyncio.Queue[Exception]()
-        client = nats.aio.client.Client()
+        client = Client()
 
         async def on_error(error: Exception) -> None:
-            failures.put_nowait(error)
+            if client is not self._client:
+                failures.put_nowait(error)
             self._on_error(error)
 
         attempt = asyncio.create_task(client.connect(**self._connect_arguments(on_error)))
@@ -103,14 +109,13 @@ class Transport:
             attempt.cancel()
             raise
         if reason is None and client.is_connected:
-            self._client = client
+            self._client, self._deaf = client, None
             self.clients += 1
             await self._subscribe_inbox()
             self._on_connected()
             return
         attempt.cancel()
-        with contextlib.suppress(BaseException):
-            await attempt
+        await asyncio.wait({attempt})
         with contextlib.suppress(Exception):
             await client.close()
         raise BusUnreachable(options.shown(), reason or "the server closed the connection")
@@ -125,7 +130,7 @@ class Transport:
             "reconnected_cb": self._on_reconnected,
             "closed_cb": self._on_disconnected,
             "max_reconnect_attempts": -1,
-            "reconnect_time_wait": 0.25,
+            "reconnect_time_wait": RECONNECT_S,
             "connect_timeout": options.connect_timeout,
             "ping_interval": 5,
             "max_outstanding_pings": 2,
@@ -161,10 +166,12 @@ class Transport:
 
     async def _on_disconnected(self) -> None:
         self.connected.clear()
+        self._deaf = None
         for _, future in self._waiting.values():
             if not future.done():
                 future.set_exception(ConnectionDropped())
         self._waiting.clear()
+        self._tell(ConnectionDropped())
 
     def _on_error(self, error: Exception) -> None:
         found = _DENIED.search(str(error))
@@ -173,25 +180,34 @@ class Transport:
             return
         operation, subject = found.groups()
         logger.warning("nats: %s to %s is not permitted", operation, subject)
+        denied = NotPermitted("publish to" if operation == "publish" else "subscribe to", subject)
+        if operation == "subscription" and subject == f"{self._inbox}*".lower():
+            self._deaf = denied
         for wanted, future in self._waiting.values():
-            if wanted.lower() == subject and not future.done():
-                future.set_exception(NotPermitted("publish to", wanted))
+            if (self._deaf or wanted.lower() == subject) and not future.done():
+                future.set_exception(self._deaf or NotPermitted("publish to", wanted))
+        self._tell(denied)
+
+    def _tell(self, trouble: ConnectionDropped | NotPermitted) -> None:
+        for listener in list(self.on_trouble):
+            listener(trouble)
 
     async def ready(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds for a live connection; replaces a client that closed for good."""
-        if self._client.is_connected:
-            return True
         if self._closed:
             return False
-        if self._client.is_closed:
-            with contextlib.suppress(BusUnreachable):
-                await self.connect()
         try:
             async with asyncio.timeout(timeout):
-                await self.connected.wait()
+                while self._client.is_closed and not self._closed:
+                    with contextlib.suppress(BusUnreachable):
+                        await self.connect()
+                        break
+                    await asyncio.sleep(RECONNECT_S)
+                if not self._client.is_connected:
+                    await self.connected.wait()
         except TimeoutError:
             return False
-        return True
+        return not self._closed
 
     async def request(
         self, subject: str, payload: bytes = b"", *, headers: dict[str, str] | None = None, timeout: float = 2.0
@@ -200,6 +216,8 @@ class Transport:
 
         Raises `ConnectionDropped` or ``TimeoutError`` (the outcome is unknown), `NoResponders`, `NotPermitted`.
         """
+        if self._deaf:
+            raise self._deaf
         self._next += 1
         token = str(self._next)
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
@@ -208,7 +226,7 @@ class Transport:
             await self._client.publish(subject, payload, reply=self._inbox + token, headers=headers)
             async with asyncio.timeout(timeout):
                 reply = await future
-        except (nats.errors.OutboundBufferLimitError, nats.errors.ConnectionClosedError, OSError) as error:
+        except (errors.OutboundBufferLimitError, errors.ConnectionClosedError, OSError) as error:
             if isinstance(error, (TimeoutError, PermissionError)):
                 raise
             raise ConnectionDropped from error
@@ -222,12 +240,15 @@ class Transport:
         """Publish without waiting (acknowledgements of deliveries, pull requests); raises `ConnectionDropped`."""
         try:
             await self._client.publish(subject, payload, reply=reply)
-        except (nats.errors.OutboundBufferLimitError, nats.errors.ConnectionClosedError, OSError) as error:
+        except (errors.OutboundBufferLimitError, errors.ConnectionClosedError, OSError) as error:
             raise ConnectionDropped from error
 
     async def subscribe(self, subject: str, on_message: Callable[[Msg], Awaitable[None]]) -> Subscription:
-        """Subscribe to a core subject."""
-        return await self._client.subscribe(subject, cb=on_message, pending_msgs_limit=0, pending_bytes_limit=0)
+        """Subscribe to a core subject; raises `ConnectionDropped`."""
+        try:
+            return await self._client.subscribe(subject, cb=on_message, pending_msgs_limit=0, pending_bytes_limit=0)
+        except (errors.ConnectionClosedError, OSError) as error:
+            raise ConnectionDropped from error
 
     def new_inbox(self) -> str:
         """A fresh subject for replies."""
@@ -237,6 +258,11 @@ class Transport:
     def max_payload(self) -> int:
         """Bytes that the server takes in one message."""
         return int(self._client.max_payload)
+
+    @property
+    def server_version(self) -> str:
+        """Version of the server we are connected to, as ``2.15.1``."""
+        return str(self._client._server_info.get("version", ""))
 
     @property
     def url(self) -> str:
