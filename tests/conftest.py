@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.support.nats",
     "tests.support.project",
     "tests.support.cli",
+    "tests.support.stack",
 ]

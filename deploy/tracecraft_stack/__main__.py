@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ class Starter:
     """Tells the command that started us what happens, until it has heard enough; and the log all of it."""
 
     def __init__(self, pipe: int) -> None:
-        self._pipe = pipe
+        self._pipe, self._writing = pipe, threading.Lock()
         os.set_inheritable(pipe, False)
 
     def event(self, event: StackEvent) -> None:
@@ -47,13 +48,14 @@ class Starter:
 
     def close(self) -> None:
         """It will hear no more."""
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
+        with self._writing:
+            if self._pipe >= 0:
+                os.close(self._pipe)
+                self._pipe = -1
 
     def _tell(self, news: News) -> None:
-        if self._pipe >= 0:
-            with suppress(BrokenPipeError):
+        with self._writing, suppress(BrokenPipeError):
+            if self._pipe >= 0:
                 os.write(self._pipe, msgspec.json.encode(news) + b"\n")
 
 

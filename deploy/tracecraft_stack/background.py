@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +12,7 @@ import msgspec
 
 from tracecraft_core.errors import StackError
 from tracecraft_core.local import STATE_FILE, StackState
+from tracecraft_stack.child import KILL_PATIENCE_S
 from tracecraft_stack.layout import Layout
 from tracecraft_stack.lock import FolderLock, read_holder
 from tracecraft_stack.options import StackEvent, StackOptions, dump_options, say_nothing
@@ -104,19 +104,12 @@ def _end(holder: Identity, patience: float) -> bool:
     process = holder.process()
     if process is None:
         return False
-    with suppress(psutil.NoSuchProcess):
-        try:
+    try:
+        with suppress(psutil.NoSuchProcess):
             process.terminate()
-            _await_end(holder, patience)
-            if holder.alive:
+            if not holder.await_end(patience):
                 process.kill()
-                _await_end(holder, 10.0)
-        except psutil.AccessDenied as error:
-            raise StackError(f"the stack runs as another user (pid {holder.pid}): stop it as that user") from error
+                holder.await_end(KILL_PATIENCE_S)
+    except psutil.AccessDenied as error:
+        raise StackError(f"the stack runs as another user (pid {holder.pid}): stop it as that user") from error
     return True
-
-
-def _await_end(holder: Identity, patience: float) -> None:
-    deadline = time.monotonic() + patience
-    while holder.alive and time.monotonic() < deadline:
-        time.sleep(0.02)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
 from tracecraft_stack.child import Command
+from tracecraft_stack.environment import bridge_environment
 from tracecraft_stack.ports import LOOPBACK, free_port
 from tracecraft_stack.server import Server, http_status
 
@@ -49,11 +49,10 @@ class BridgeServer(Server):
         """Nothing: the environment says it all."""
 
     def command(self) -> Command:
-        """The caller's environment with the addresses of this stack; its other settings of the bridge apply."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TRACECRAFT_S3_")}
+        """The addresses of this stack on top of `bridge_environment`."""
         own = {**self._settings, "TRACECRAFT_BRIDGE_LISTEN": f"{LOOPBACK}:{self.port}"}
         argv = (sys.executable, "-m", "tracecraft_bridge")
-        return Command(argv=argv, env={**kept, **own}, cwd=self.folder)
+        return Command(argv=argv, env={**bridge_environment(), **own}, cwd=self.folder)
 
     def is_ready(self) -> bool:
         """/healthz is 200 when it reads the log and writes to PostgreSQL."""

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +37,8 @@ MAX_LOG_BYTES: Final = 16 * 1024 * 1024
 """A log larger than this is set aside (``.1``) before the next start."""
 
 TAIL_LINES: Final = 15
+
+KILL_PATIENCE_S: Final = 10.0
 
 LOCK_PATIENCE_S: Final = 10.0
 """How long the processes that a dead child has forked may take to follow it."""
@@ -139,6 +142,8 @@ class Child:
     def _family(self) -> list[psutil.Process]:
         import psutil
 
+        if not self.alive:
+            return []
         parent = psutil.Process(self.pid)
         return [parent, *parent.children(recursive=True)]
 
@@ -168,7 +173,7 @@ def stop_orphan(record: Path, patience: float) -> bool:
         return False
     if known.owner.alive:
         raise StackError(f"{record.stem} already runs here (pid {known.pid}), started by pid {known.owner_pid}")
-    _end(process, known.stop_signal, patience)
+    _end(known, process, patience)
     return True
 
 
@@ -180,20 +185,17 @@ def read_record(record: Path) -> Record | None:
         return None
 
 
-def _end(process: psutil.Process, stop_signal: int, patience: float) -> None:
+def _end(known: Record, process: psutil.Process, patience: float) -> None:
     import psutil
 
-    family = [process, *process.children(recursive=True)]
-    try:
-        process.send_signal(stop_signal)
+    with suppress(psutil.NoSuchProcess):
+        family = [process, *process.children(recursive=True)]
+        process.send_signal(known.stop_signal)
         process.send_signal(signal.SIGCONT)
-        process.wait(patience)
-    except psutil.TimeoutExpired:
-        for member in family:
-            member.kill()
-        psutil.wait_procs(family, timeout=5)
-    except psutil.NoSuchProcess:
-        return
+        if not known.child.await_end(patience):
+            for member in family:
+                member.kill()
+            known.child.await_end(KILL_PATIENCE_S)
 
 
 def _take(lock: int, record: Path) -> None:

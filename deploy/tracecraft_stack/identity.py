@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 CLOCK_SLACK_S: Final = 2.0
 """A creation time is derived from the wall clock, which may be adjusted while the process runs."""
+
+POLL_S: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,15 @@ class Identity:
     def alive(self) -> bool:
         """Whether the process still runs."""
         return self.process() is not None
+
+    def await_end(self, patience: float) -> bool:
+        """Waits up to ``patience`` seconds for the end; whether it came. A zombie has ended: init may never reap it."""
+        deadline = time.monotonic() + patience
+        while self.alive:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_S)
+        return True
 
 
 def identify(pid: int) -> Identity:

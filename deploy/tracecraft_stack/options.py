@@ -40,7 +40,7 @@ class StackOptions:
     s3_port: int = 0
     bridge_port: int = 0
     fsync: bool = True
-    """``False`` for a throw-away stack: PostgreSQL starts and commits faster, and may lose data with the machine."""
+    """``False`` for a throw-away stack: PostgreSQL does not wait for the disk, SeaweedFS is killed after a second."""
     restart: bool = True
     """Bring back a server that dies."""
 

@@ -29,7 +29,7 @@ class PostgresServer(Server):
         folder: holds the cluster.
         password: of the role ``tracecraft``, its superuser; set when the cluster is initialised.
         port: 0 takes a free one, which it keeps over restarts.
-        fsync: ``False`` for a cluster to throw away.
+        fsync: ``False`` for a cluster to throw away: what is committed survives a kill, not a crash of the machine.
     """
 
     name = "postgres"
@@ -78,7 +78,6 @@ class PostgresServer(Server):
             "port": str(self.port),
             "unix_socket_directories": "",  # their paths may have 107 bytes at most
             "fsync": "on" if self.fsync else "off",
-            "synchronous_commit": "on" if self.fsync else "off",
             "full_page_writes": "on" if self.fsync else "off",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from tracecraft_stack.server import Server
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class Stack:
@@ -187,7 +190,10 @@ class Stack:
 
     def _forward(self, event: StackEvent) -> None:
         with self._reporting:
-            self._report(event)
+            try:
+                self._report(event)
+            except Exception:  # a broken terminal of the reporter must not take the servers down
+                _log.exception("the reporter failed at %s", event)
 
 
 def _present(value: T | None, what: str) -> T:

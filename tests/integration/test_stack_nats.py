@@ -139,10 +139,7 @@ def test_a_server_ends_with_its_supervisor(server_folder: Path) -> None:
         assert record is not None
         assert record.child.alive
         supervisor.send_signal(signal.SIGKILL)
-    process = record.child.process()
-    if process is not None:
-        process.wait(5)
-    assert not record.child.alive
+    assert record.child.await_end(5)
 
 
 def test_an_orphan_that_is_not_recorded_is_noticed(own_nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:

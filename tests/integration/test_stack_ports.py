@@ -1,0 +1,59 @@
+"""Which ports a stack takes."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tracecraft_core.errors import StackError
+from tracecraft_stack import Stack, StackOptions
+from tracecraft_stack.ports import DEFAULT_PORTS, FREE_RANGE, choose_ports, free_port, is_free
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which this process listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", free_port()))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_last_times_ports_are_preferred() -> None:
+    last = {"nats": free_port()}
+    assert choose_ports({}, last)["nats"] == last["nats"]
+
+
+def test_a_port_taken_meanwhile_gives_way_to_a_free_one(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEFAULT_PORTS, "nats", taken)
+    port = choose_ports({}, {"nats": taken})["nats"]
+    assert port != taken
+    assert port in FREE_RANGE
+    assert is_free(port)
+
+
+def test_no_port_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setitem(DEFAULT_PORTS, "nats_monitor", port)
+    chosen = choose_ports({"nats": port}, dict.fromkeys(DEFAULT_PORTS, port))
+    assert chosen["nats"] == port
+    assert len(set(chosen.values())) == len(DEFAULT_PORTS)
+
+
+def test_a_fixed_port_that_is_taken_is_refused_with_its_holder(taken: int, bare_options: StackOptions) -> None:
+    options = StackOptions(data=bare_options.data, nats_port=taken, artifacts=False, bridge=False, postgres=False)
+    with pytest.raises(StackError, match=rf"port {taken} for nats is taken by pid {os.getpid()}"):
+        Stack(options).start()
+
+
+def test_a_listener_on_all_addresses_takes_the_port_too() -> None:
+    with socket.socket() as listener:
+        listener.bind(("0.0.0.0", free_port()))
+        listener.listen()
+        assert not is_free(listener.getsockname()[1])

@@ -1,0 +1,34 @@
+"""Whole stacks for the session, started when a test first asks: one without SeaweedFS, which is slow, one with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.folder import short_lived_folder
+from tracecraft_stack import Stack, StackOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """nats-server, PostgreSQL and the bridge; ``stack.state`` has the addresses. Do not hurt it: others use it."""
+    with short_lived_folder() as folder, Stack(StackOptions(data=folder, artifacts=False, fsync=False)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stack_with_artifacts() -> Iterator[Stack]:
+    """The same with SeaweedFS: takes up to 8 s to start."""
+    with short_lived_folder() as folder, Stack(StackOptions(data=folder, fsync=False)) as running:
+        yield running
+
+
+@pytest.fixture
+def bare_options() -> Iterator[StackOptions]:
+    """Options for a stack of one test's own, nats-server and PostgreSQL only: ``with Stack(bare_options) as stack``."""
+    with short_lived_folder() as folder:
+        yield StackOptions(data=folder / "data", artifacts=False, bridge=False, fsync=False)
