@@ -37,10 +37,10 @@ def main() -> int:
     keep = parser.parse_args().keep
     folder = Path(tempfile.mkdtemp(prefix="tracecraft-demo-"))
     try:
-        with Stack(StackOptions(data=folder / "stack"), _report_stack) as stack:
+        with Stack(StackOptions(data=folder / "stack", fsync=False), _report_stack) as stack:
             say("the stack is ready; it lives in a temporary folder")
             good = run(stack.state, folder)
-            say("stopping the stack (SeaweedFS takes its time)")
+            say("stopping the stack")
         return 0 if good else 1
     finally:
         if keep:

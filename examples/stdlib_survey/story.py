@@ -78,7 +78,8 @@ def check(story: list[Line], packages: list[str], victim: str, report: str) -> l
     changes = [line for line in story if line.family == "task"]
     done = [str(line.key) for line in changes if line.body.get("state") == "done"]
     wanted = [f"survey.{package}" for package in packages] + ["report"]
-    taken = [line for line in changes if (line.body.get("took_over_from") or {}).get("owner") == victim]
+    claims = [line for line in changes if line.body.get("state") == "claimed"]
+    taken = [line for line in claims if (line.body.get("took_over_from") or {}).get("owner") == victim]
     lost = [line for line in story if line.subject.endswith(f".agent.{victim}.lost") and "task" in line.body]
     rows = [line for line in report.splitlines() if line.startswith("| ")]
     return [
