@@ -126,9 +126,13 @@ class Child:
         self._process.wait()
 
     def pause(self) -> None:
-        """SIGSTOP to it and to what it has forked."""
-        for process in self._family():
+        """SIGSTOP to it and to what it has forked; returns when none of their threads runs any more."""
+        family = self._family()
+        for process in family:
             process.suspend()
+        deadline = time.monotonic() + KILL_PATIENCE_S
+        while not all(_is_stopped(process) for process in family) and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """SIGCONT to it and to what it has forked."""
@@ -183,6 +187,17 @@ def read_record(record: Path) -> Record | None:
         return msgspec.json.decode(record.read_bytes(), type=Record)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    """Whether every thread has taken the SIGSTOP: each does so when it is next scheduled."""
+    import psutil
+
+    try:
+        threads = [psutil.Process(thread.id) for thread in process.threads()] if psutil.LINUX else [process]
+        return all(thread.status() == psutil.STATUS_STOPPED for thread in threads)
+    except psutil.NoSuchProcess:
+        return not process.is_running()
 
 
 def _end(known: Record, process: psutil.Process, patience: float) -> None:

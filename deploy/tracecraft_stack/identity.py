@@ -38,6 +38,16 @@ class Identity:
             return None
 
     @property
+    def name(self) -> str:
+        """Name of its program. Raises `StackError` when it is gone."""
+        import psutil
+
+        try:
+            return psutil.Process(self.pid).name()
+        except psutil.Error as error:
+            raise StackError(f"process {self.pid} is gone") from error
+
+    @property
     def alive(self) -> bool:
         """Whether the process still runs."""
         return self.process() is not None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_core.errors import StackError
+from tracecraft_stack.identity import identify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,11 +89,21 @@ def _first_free(wanted: Iterable[int], taken: Iterable[int]) -> int:
 
 def holder(port: int) -> str:
     """Who listens on a port, for an error message: as much as this user may know."""
+    for _ in range(10):  # a process that ends during the search spoils it
+        with suppress(StackError):
+            pids = _listeners(port)
+            if pids:
+                oldest = min((identify(pid) for pid in pids), key=lambda known: known.created)
+                return f"pid {oldest.pid} ({oldest.name})"
+    return "another process"
+
+
+def _listeners(port: int) -> set[int]:
+    """The processes that listen, forks that have not yet let go of the socket included."""
     import psutil
 
     try:
-        listening = (c for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.pid)
-        pid = next((c.pid for c in listening if c.laddr[1:] == (port,)), None)
-        return f"pid {pid} ({psutil.Process(pid).name()})" if pid else "another process"
+        found = psutil.net_connections("tcp")
     except psutil.Error:
-        return "another process"
+        return set()
+    return {c.pid for c in found if c.status == psutil.CONN_LISTEN and c.pid and c.laddr[1:] == (port,)}

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from tracecraft_stack.files import write_private
 from tracecraft_stack.layout import Layout
 from tracecraft_stack.lock import FolderLock
 from tracecraft_stack.options import Change, StackEvent, StackOptions, say_nothing
+from tracecraft_stack.ports import is_free
 from tracecraft_stack.watch import Watch
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from tracecraft_stack.server import Server
 
 T = TypeVar("T")
+
+ATTEMPTS: Final = 3
+"""How often ports are chosen before a stack gives up."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +57,7 @@ class Stack:
         self._state: StackState | None = None
         self._watch: Watch | None = None
         self._failure: BaseException | None = None
+        self._abandon = threading.Event()
         self._stopping, self._restarting = threading.Event(), threading.Event()
         self.auto_restart = options.restart
 
@@ -115,6 +120,7 @@ class Stack:
     def request_stop(self) -> None:
         """Asks for the stop, from a signal handler or another thread: `start` gives up, `wait` returns."""
         self._stopping.set()
+        self._abandon.set()
 
     @property
     def stopping(self) -> bool:
@@ -149,14 +155,31 @@ class Stack:
         (self._layout.data / STATE_FILE).unlink(missing_ok=True)
         for name in self._layout.stop_orphans():
             self._tell(name, Change.NOTICE, detail="an orphan of a killed supervisor was stopped")
-        self._servers = assemble(self._layout, self.options)
-        self._start_together(self._servers)
+        self._servers = self._start_somewhere()
         self._state = self._servers.describe(self._layout, self.options)
         write_private(self._layout.data / STATE_FILE, msgspec.json.encode(self._state))
         self._watch = Watch(self._servers.in_stop_order(), self._forward, self._restarting)
 
+    def _start_somewhere(self) -> Servers:
+        """Starts the servers; on other ports when somebody took one between its choice and its use."""
+        for left in reversed(range(ATTEMPTS)):
+            self._servers = servers = assemble(self._layout, self.options)
+            try:
+                self._start_together(servers)
+                break
+            except StackError:
+                for server in servers.in_stop_order():
+                    server.stop()
+                robbed = not all(is_free(port) for server in servers.in_stop_order() for port in server.listens_on())
+                if self.stopping or not robbed or not left:
+                    raise
+        return servers
+
     def _start_together(self, servers: Servers) -> None:
         """All at once, the bridge after the two that it needs; the first failure ends the other starts."""
+        self._failure, self._abandon = None, threading.Event()
+        if self.stopping:
+            self._abandon.set()
         with ThreadPoolExecutor(4, thread_name_prefix="start") as pool:
             rest = [server for server in servers.in_stop_order() if server is not servers.bridge]
             starts = {server.name: pool.submit(self._start_server, server) for server in rest}
@@ -168,12 +191,12 @@ class Stack:
 
     def _start_server(self, server: Server) -> None:
         try:
-            if self.stopping:
+            if self._abandon.is_set():
                 raise StackError(f"{server.name} was stopped before it started")
-            seconds = server.start(self._stopping)
+            seconds = server.start(self._abandon)
         except BaseException as error:
             self._failure = self._failure or error
-            self._stopping.set()
+            self._abandon.set()
             return
         for notice in server.notices:
             self._tell(server.name, Change.NOTICE, detail=notice)

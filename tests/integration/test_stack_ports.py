@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,9 +48,25 @@ def test_no_port_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fixed_port_that_is_taken_is_refused_with_its_holder(taken: int, bare_options: StackOptions) -> None:
-    options = StackOptions(data=bare_options.data, nats_port=taken, artifacts=False, bridge=False, postgres=False)
+    options = replace(bare_options, nats_port=taken)
     with pytest.raises(StackError, match=rf"port {taken} for nats is taken by pid {os.getpid()}"):
         Stack(options).start()
+
+
+def test_a_stack_takes_another_port_when_the_chosen_one_is_lost_before_its_use(
+    taken: int, bare_options: StackOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def too_early(port: int) -> bool:
+        looked.append(port)
+        return looked.count(taken) == 1 if port == taken else is_free(port)
+
+    monkeypatch.setitem(DEFAULT_PORTS, "nats", taken)
+    monkeypatch.setattr("tracecraft_stack.ports.is_free", too_early)
+    with Stack(replace(bare_options, postgres=False)) as stack:
+        assert stack.nats.port != taken
+        assert stack.state.nats_url == stack.nats.url
 
 
 def test_a_listener_on_all_addresses_takes_the_port_too() -> None:

@@ -62,14 +62,22 @@ def read_state(data: Path | None = None) -> StackState | None:
 def running_stack(data: Path | None = None) -> StackState | None:
     """The stack that runs in a data folder, or ``None``: a state file left by a killed supervisor does not count."""
     state = read_state(data)
-    return state if state is not None and _alive(state.pid) else None
+    return state if state is not None and _runs(state.pid, state.pid_started) else None
 
 
-def _alive(pid: int) -> bool:
+def _runs(pid: int, started: float) -> bool:
+    """Whether the process that was made at ``started`` still runs; pids are used again, and zombies run no more."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return True
+        pass
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        boot = next(line for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines() if "btime" in line)
+    except (OSError, StopIteration):
+        return True  # not Linux: the pid is all there is to go by
+    state, ticks = stat[0], int(stat[19])
+    made = int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
+    return state != "Z" and (not started or abs(made - started) < 2)
