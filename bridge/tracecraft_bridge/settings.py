@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_core.errors import UsageError
-from tracecraft_core.transport import ServerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tracecraft_core.transport import ServerOptions
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)")
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -20,7 +21,7 @@ MAX_BATCH: Final = 20_000
 
 VARIABLES: Final = """\
   TRACECRAFT_SERVER          NATS server, several with commas (default nats://127.0.0.1:4222)
-  TRACECRAFT_CREDS           path of a NATS .creds file
+  TRACECRAFT_CREDS           path of a NATS .creds file; TRACECRAFT_TOKEN, _USER, _CONTEXT and so on as for any command
   TRACECRAFT_POSTGRES        libpq URL of the database (required), as postgresql://tracecraft@127.0.0.1/tracecraft
   TRACECRAFT_BRIDGE_LISTEN   where /healthz and /metrics answer (default 127.0.0.1:9464; port 0: a free one)
   TRACECRAFT_RETENTION       how long mirrored messages stay in the log on the bus (default 7d; 'forever': no purge)
@@ -43,11 +44,14 @@ class Settings:
     housekeeping: float
 
 
-def from_environment(environ: Mapping[str, str]) -> Settings:
-    """Read the settings. Raises `UsageError`, with the variable and an example."""
+def from_environment(environ: Mapping[str, str], bus: ServerOptions) -> Settings:
+    """Read the settings but for the bus, which `tracecraft_core.settings` knows.
+
+    Raises `UsageError`, with the variable and an example.
+    """
     retention = environ.get("TRACECRAFT_RETENTION") or "7d"
     return Settings(
-        bus=_bus(environ),
+        bus=bus,
         postgres=_postgres(environ),
         listen=_address("TRACECRAFT_BRIDGE_LISTEN", environ.get("TRACECRAFT_BRIDGE_LISTEN") or DEFAULT_LISTEN),
         retention=None if retention == "forever" else _seconds("TRACECRAFT_RETENTION", retention, "7d"),
@@ -57,12 +61,6 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
             0.1, _seconds("TRACECRAFT_HOUSEKEEPING", environ.get("TRACECRAFT_HOUSEKEEPING") or "1m", "1m")
         ),
     )
-
-
-def _bus(environ: Mapping[str, str]) -> ServerOptions:
-    servers = environ.get("TRACECRAFT_SERVER") or "nats://127.0.0.1:4222"
-    names = tuple(server.strip() for server in servers.split(",") if server.strip())
-    return ServerOptions(servers=names, creds=environ.get("TRACECRAFT_CREDS") or None)
 
 
 def _postgres(environ: Mapping[str, str]) -> str:

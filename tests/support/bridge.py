@@ -9,6 +9,7 @@ import secrets
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
@@ -78,6 +79,13 @@ class Rig:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             cursor = connection.execute(sql, values)
             return cursor.fetchall() if cursor.description is not None else []
+
+    @contextmanager
+    def hold_up_the_mirror(self) -> Iterator[None]:
+        """It can write neither rows nor epochs meanwhile; reading them is possible."""
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute("LOCK TABLE log, epoch IN SHARE MODE")
+            yield
 
     async def flood(self, bus: Bus, count: int, project: str = "p", *, at_once: int = 64) -> None:
         """Publish so many events, each until it is acknowledged."""
@@ -197,12 +205,12 @@ def metrics(bridge: BridgeServer) -> str:
         return str(answer.read().decode())
 
 
-async def until_health(bridge: BridgeServer, status: int, patience: float = 15.0, **wanted: object) -> dict[str, Any]:
-    """Wait until /healthz answers with this status and these fields."""
+async def until_health(bridge: BridgeServer, code: int, patience: float = 15.0, **wanted: object) -> dict[str, Any]:
+    """Wait until /healthz answers with this status code and these fields."""
     deadline = time.monotonic() + patience
     while True:
         found, body = await asyncio.to_thread(healthz, bridge)
-        if found == status and wanted.items() <= body.items():
+        if found == code and wanted.items() <= body.items():
             return body
         assert time.monotonic() < deadline, f"{found} {body}"
         await asyncio.sleep(0.05)

@@ -15,7 +15,7 @@ CREATE TABLE epoch (
 CREATE TABLE checkpoint (
     stream  text PRIMARY KEY,                        -- TC_LOG; KV_tc_memory and KV_tc_tasks: newest revision sourced
     epoch   integer     NOT NULL REFERENCES epoch,
-    seq     bigint      NOT NULL,
+    seq     bigint,                                  -- NULL for a bucket: the log was made again, begin anew
     updated timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 20);
 

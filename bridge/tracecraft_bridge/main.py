@@ -1,0 +1,72 @@
+"""The program ``tracecraft-bridge``: environment in, process life out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+from tracecraft_bridge.metrics import version
+from tracecraft_bridge.service import Service
+from tracecraft_bridge.settings import VARIABLES, Settings, from_environment
+from tracecraft_core.errors import TracecraftError
+from tracecraft_core.settings import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HELP: Final = f"""\
+Usage: tracecraft-bridge [--help] [--version]
+
+Mirrors the log on the bus into PostgreSQL until it is stopped (SIGTERM, SIGINT). Settings are environment variables:
+
+{VARIABLES}
+
+A second bridge on the same database stands by and takes over. GET /healthz tells how it is, /metrics is for Prometheus.
+"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the bridge; exits with the code of the error tree."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if "--help" in arguments or "-h" in arguments:
+        sys.stdout.write(HELP)
+        return
+    if "--version" in arguments:
+        sys.stdout.write(f"tracecraft-bridge {version()}\n")
+        return
+    if arguments:
+        _fail(f"unknown argument {arguments[0]!r}; see tracecraft-bridge --help", 2)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(from_environment(os.environ, load().server_options())))
+    except TracecraftError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        _fail(f"cannot listen: {error}; choose another address with TRACECRAFT_BRIDGE_LISTEN", 1)
+
+
+async def _serve(settings: Settings) -> None:
+    service = Service(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.stop)
+    await service.run()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where there is one: everywhere but on Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _fail(reason: str, code: int) -> None:
+    sys.stderr.write(f"tracecraft-bridge: {reason}\n")
+    sys.exit(code)

@@ -1,0 +1,154 @@
+"""The mirror: read, write, acknowledge; in this order, so that nothing is acknowledged that is not committed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from tracecraft_bridge.continuity import Continuity, Position
+from tracecraft_bridge.copy_format import NANOSECONDS, LogMessage
+from tracecraft_bridge.reader import NATS_AWAY, LogReader, SessionOver
+from tracecraft_bridge.writer import Writer
+from tracecraft_core import topology
+from tracecraft_core.errors import NotPermitted
+
+if TYPE_CHECKING:
+    from tracecraft_bridge.database import Connection
+    from tracecraft_bridge.health import Health
+    from tracecraft_bridge.metrics import Metrics
+    from tracecraft_bridge.progress import Progress
+    from tracecraft_core.bus import Bus
+
+logger = logging.getLogger(__name__)
+
+IDLE_S: Final = 0.25
+"""Longest wait for a message before the loop looks around (a stop, a lost connection)."""
+PAUSE_S: Final = (0.05, 2.0)
+"""Shortest and longest pause before a new session."""
+
+
+class Mirror:
+    """Mirrors the log over the connection of the active bridge until it is told to `stop`."""
+
+    def __init__(self, bus: Bus, batch: int, health: Health, metrics: Metrics, progress: Progress) -> None:
+        self._bus, self._batch = bus, batch
+        self._health, self._metrics, self._progress = health, metrics, progress
+        self._stopping = False
+        self._pause = PAUSE_S[0]
+
+    def stop(self) -> None:
+        """Finish the batch at hand and return from `run`."""
+        self._stopping = True
+
+    async def run(self, connection: Connection) -> None:
+        """Mirror until stopped, through every absence of NATS. Raises `psycopg.Error` and `CheckpointMoved`."""
+        while not self._stopping:
+            try:
+                await self._session(connection)
+            except NATS_AWAY as error:
+                await self._interrupted(error)
+            finally:
+                self._health.mirroring = False
+                self._progress.move(None)
+
+    async def _interrupted(self, error: BaseException) -> None:
+        reason = str(error) or type(error).__name__
+        if reason != self._health.problem:
+            logger.warning("not mirroring: %s", reason)
+        self._health.problem = reason
+        await asyncio.sleep(self._pause)
+        self._pause = min(self._pause * 2, PAUSE_S[1])
+        await self._bus.transport.ready(PAUSE_S[1])
+
+    async def _session(self, connection: Connection) -> None:
+        """From the checkpoint on, until the connection to NATS or the consumer is lost."""
+        await self._see_to_streams()
+        continuity = Continuity(self._bus, connection, self._metrics)
+        position = await continuity.resume()
+        writer = Writer(connection, position.epoch, self._metrics)
+        async with LogReader(self._bus, position.seq) as reader:
+            self._reached(position)
+            self._began(position)
+            while not self._stopping:
+                messages = await reader.take(self._batch, IDLE_S)
+                if not messages:
+                    await writer.require_server()
+                    self._health.alive(0)
+                    continue
+                position = await self._write(reader, continuity, writer, position, messages)
+
+    async def _see_to_streams(self) -> None:
+        try:
+            drifts = await topology.ensure(self._bus)
+        except NotPermitted as error:
+            logger.debug("the streams are somebody else's: %s", error)
+            return
+        for drift in drifts:
+            logger.warning("drift: %s", drift)
+
+    def _began(self, position: Position) -> None:
+        if self._health.problem or not self._health.seq:
+            logger.info("mirroring epoch %d from sequence %d", position.epoch, position.seq + 1)
+        self._health.problem, self._health.mirroring = None, True
+        self._pause = PAUSE_S[0]
+
+    async def _write(
+        self,
+        reader: LogReader,
+        continuity: Continuity,
+        writer: Writer,
+        position: Position,
+        messages: list[LogMessage],
+    ) -> Position:
+        rest = messages
+        while rest:
+            size = len(rest)
+            run, rest = in_sequence(rest, position.seq)
+            self._metrics.duplicates.inc(size - len(run) - len(rest))
+            if run:
+                position = await writer.write(position, run)
+                self._reached(position, run[-1])
+            if rest:
+                position = await self._over_gap(continuity, position, rest[0].seq)
+        await reader.acknowledge(messages[-1])
+        self._health.alive(messages[-1].pending)
+        return position
+
+    async def _over_gap(self, continuity: Continuity, position: Position, found: int) -> Position:
+        """The next message is not the next number: what is between is either gone for good or was lost on the way."""
+        behind_gap = await continuity.deleted_between(position, found)
+        if behind_gap is None:
+            self._metrics.rewinds.inc()
+            raise SessionOver(f"deliveries between {position.seq} and {found} got lost on the way")
+        self._reached(behind_gap)
+        return behind_gap
+
+    def _reached(self, position: Position, message: LogMessage | None = None) -> None:
+        self._progress.move(position)
+        self._health.epoch, self._health.seq = position.epoch, position.seq
+        if message is not None:
+            self._health.mirrored_time = message.time / NANOSECONDS
+
+
+def in_sequence(messages: list[LogMessage], after: int) -> tuple[list[LogMessage], list[LogMessage]]:
+    """Split a batch into what follows ``after`` without a hole, and the rest from the first hole on.
+
+    What is mirrored already (``after`` and before) is in neither.
+    """
+    first, last = messages[0].seq, messages[-1].seq
+    expected = after + 1
+    if first == expected and last - first + 1 == len(messages) and _ascending(messages, first):
+        return messages, []
+    run: list[LogMessage] = []
+    for place, message in enumerate(messages):
+        if message.seq == expected:
+            run.append(message)
+            expected += 1
+        elif message.seq > expected:
+            return run, messages[place:]
+    return run, []
+
+
+def _ascending(messages: list[LogMessage], first: int) -> bool:
+    return all(message.seq == first + place for place, message in enumerate(messages))
