@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from tracecraft_cli import output
-from tracecraft_core.errors import ClaimLost, NotFound, TracecraftError
+from tracecraft_core.errors import BusUnreachable, ClaimLost, NotFound, TracecraftError
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,17 +20,27 @@ if TYPE_CHECKING:
     from tracecraft_cli.options import Common
 
 
+KEEP_S: Final = 20.0
+"""Seconds between two renewals while a command blocks, unless a lease is so short that it needs them sooner."""
+
+SANDBOX: Final = "CODEX_SANDBOX_NETWORK_DISABLED"
+"""Set to 1 by Codex in a sandbox that blocks every connection, also to this machine."""
+
+SANDBOX_FIX: Final = "a sandbox blocks the network: start 'codex -c sandbox_workspace_write.network_access=true'"
+
+
 def run(
     common: Common,
     work: Callable[[AsyncSession, Memo], Awaitable[None]],
     *,
     acts: bool = True,
-    touches: Collection[str] = (),
+    touches: Collection[str] | None = (),
 ) -> None:
     """Run ``work`` as this agent and exit with the code of its error, if any.
 
     A command that ``acts`` makes the agent known (present, with a mailbox); every command renews the claims that the
-    agent holds from earlier commands, except those in ``touches``, which it settles itself.
+    agent holds from earlier commands, for as long as it runs, except those in ``touches`` (``None``: all of them),
+    which it renews or settles itself.
     """
     import asyncio
 
@@ -42,6 +53,8 @@ def guard(as_json: bool, work: Callable[[], None]) -> None:
         work()
     except TracecraftError as error:
         output.fail(as_json, error)
+        if isinstance(error, BusUnreachable) and os.environ.get(SANDBOX) == "1":
+            output.note(f"tracecraft: {SANDBOX}=1: {SANDBOX_FIX}")
         _exit(error.exit_code)
     except KeyboardInterrupt:
         _exit(130)
@@ -59,7 +72,7 @@ async def _session(
     work: Callable[[AsyncSession, Memo], Awaitable[None]],
     *,
     acts: bool,
-    touches: Collection[str],
+    touches: Collection[str] | None,
 ) -> None:
     import asyncio
 
@@ -72,24 +85,52 @@ async def _session(
     if resolved.session is None:
         resolved = dataclasses.replace(resolved, session=memo.session())
     async with AsyncSession(resolved=resolved, mode="oneshot") as session:
-        duties: list[asyncio.Task[None]] = []
+        held = [task for task in memo.tasks() if touches is not None and task not in touches]
+        renewals = [asyncio.create_task(_renew(session, memo, task)) for task in held]
+        duties: list[asyncio.Task[Any]] = [*renewals]
         if acts:
             duties.append(asyncio.create_task(session.announcer.announce(tuple(memo.tasks()))))
-        duties += [asyncio.create_task(_renew(session, memo, task)) for task in memo.tasks() if task not in touches]
+        keeping = asyncio.create_task(_keep(session, memo, renewals, acts, touches))
         try:
             await work(session, memo)
         finally:
+            keeping.cancel()
             for outcome in await asyncio.gather(*duties, return_exceptions=True):
                 if isinstance(outcome, TracecraftError):
                     output.note(f"tracecraft: {outcome}")
 
 
-async def _renew(session: AsyncSession, memo: Memo, task: str) -> None:
-    """Renew a claim of an earlier command, and tell the agent when it has lost it."""
+async def _keep(
+    session: AsyncSession,
+    memo: Memo,
+    renewals: list[asyncio.Task[int]],
+    acts: bool,
+    touches: Collection[str] | None,
+) -> None:
+    """While a command blocks, its agent stays present and keeps its claims: go on after the first ``renewals``."""
+    import asyncio
+
+    outcomes = await asyncio.gather(*map(asyncio.shield, renewals), return_exceptions=True)
+    while True:
+        await asyncio.sleep(min([KEEP_S, *(ttl / 3 for ttl in outcomes if isinstance(ttl, int))]))
+        held = [task for task in memo.tasks() if touches is not None and task not in touches]
+        outcomes = await asyncio.gather(*(_renew(session, memo, task) for task in held), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, ClaimLost):
+                output.note(f"tracecraft: {outcome}")
+        if acts:
+            with contextlib.suppress(TracecraftError):
+                await session.announcer.announce(tuple(held))
+
+
+async def _renew(session: AsyncSession, memo: Memo, task: str) -> int:
+    """Renew a claim of an earlier command, and tell the agent when it has lost it; returns the lease in seconds."""
     from tracecraft import claims
 
     try:
-        await claims.renew(session.context, await claims.hold(session.context, task))
+        held = await claims.hold(session.context, task)
+        await claims.renew(session.context, held)
     except (ClaimLost, NotFound):
         memo.forget(task)
         raise
+    return held.ttl

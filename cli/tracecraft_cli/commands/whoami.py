@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from tracecraft_cli.options import Common, common
-from tracecraft_cli.output import emit, table
+from tracecraft_cli.output import emit, note, table
 from tracecraft_cli.runner import guard
+
+if TYPE_CHECKING:
+    from tracecraft_cli.held import Memo
+    from tracecraft_core.settings import Settings
 
 
 @click.command()
@@ -29,12 +35,27 @@ def _show(common: Common) -> None:
         "agent": found.agent,
         "project": found.project,
         "server": found.server,
-        "session": found.session or memo.session(),
+        "session": found.session or _remembered(memo),
     }
-    origin = {name: found.origin.get(name, "remembered for this agent on this machine") for name in values}
-    result = values | {"origin": origin, "claims": memo.tasks()}
-    rows = [[name, value, origin[name]] for name, value in values.items()]
-    text = table(["", "value", "from"], rows)
+    origin = {name: _origin(found, name) for name in values}
+    result: dict[str, Any] = values | {"origin": origin, "claims": memo.tasks()}
+    text = table(["", "value", "from"], [[name, value or "-", origin[name]] for name, value in values.items()])
     if memo.tasks():
         text += f"\nclaims renewed by your next command: {', '.join(memo.tasks())}"
     emit(common.as_json, result, text)
+
+
+def _remembered(memo: Memo) -> str | None:
+    """The session of this agent on this machine, as far as there is a place to remember one."""
+    from tracecraft_core.errors import UsageError
+
+    try:
+        return memo.session()
+    except UsageError as error:
+        note(f"tracecraft: {error}")
+        return None
+
+
+def _origin(found: Settings, name: str) -> str:
+    origin = found.origin.get(name, "remembered for this agent on this machine")
+    return "derived from this folder and this machine" if origin == "derived" else origin

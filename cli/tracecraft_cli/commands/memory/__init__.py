@@ -22,4 +22,7 @@ TABLE: Final = {
 
 @click.group(cls=LazyGroup, package="tracecraft_cli.commands.memory", table=TABLE)
 def command() -> None:
-    """Shared memory: JSON or text under dotted keys, with revisions and compare-and-set."""
+    """Shared memory: JSON or text under dotted keys, with revisions and compare-and-set.
+
+    Example: tracecraft memory set findings.json 47
+    """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tracecraft_cli.commands.memory import keys
 from tracecraft_cli.options import Common, common
-from tracecraft_cli.output import compact, emit
-from tracecraft_cli.runner import run
+from tracecraft_cli.output import compact, emit, interactive
+from tracecraft_cli.quotation import neutral
+from tracecraft_cli.runner import guard, run
 
 if TYPE_CHECKING:
     from tracecraft import AsyncSession
@@ -30,12 +32,31 @@ def command(common: Common, key: str, revision: int | None, default: str | None)
         from tracecraft_core.errors import NotFound
 
         entry = await session.memory.entry(key, revision=revision)
-        if entry is None or entry.deleted:
-            if default is None:
-                raise NotFound("memory key", key, "'tracecraft memory list' shows what there is")
-            emit(common.as_json, {"key": key, "value": default, "revision": None}, default)
-            return
-        result = {"key": key, "value": entry.value, "revision": entry.revision, "time": entry.time}
-        emit(common.as_json, result, compact(entry.value))
+        if entry is not None and not entry.deleted:
+            result = {"key": key, "value": entry.value, "revision": entry.revision, "time": entry.time}
+            _print(common.as_json, result, compact(entry.value))
+        elif default is not None:
+            _print(common.as_json, {"key": key, "value": _value(default), "revision": None}, default)
+        else:
+            raise NotFound("memory key", key, "'tracecraft memory list' shows what there is")
 
+    guard(common.as_json, lambda: keys.check(key))
     run(common, work, acts=False)
+
+
+def _print(as_json: bool, result: dict[str, Any], text: str) -> None:
+    """Character by character what was stored; but on a person's terminal it gets no control over that."""
+    if as_json:
+        emit(True, result, None)
+    else:
+        click.echo(neutral(text, keep="\n\t") if interactive() else text, color=True)  # else click drops escapes
+
+
+def _value(default: str) -> object:
+    """What `memory set` would have stored for the default."""
+    import json
+
+    try:
+        return json.loads(default)
+    except ValueError:
+        return default

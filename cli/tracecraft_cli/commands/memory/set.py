@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tracecraft_cli.given import DashedWords, parse_value, read_value
 from tracecraft_cli.options import Common, common
 from tracecraft_cli.output import emit
-from tracecraft_cli.runner import run
+from tracecraft_cli.runner import guard, run
 
 if TYPE_CHECKING:
     from tracecraft import AsyncSession
     from tracecraft_cli.held import Memo
 
 
-@click.command()
+@click.command(cls=DashedWords)
 @click.argument("key")
 @click.argument("value")
 @click.option("--text", is_flag=True, help="Store VALUE as a string even when it is JSON.")
@@ -35,32 +34,42 @@ def command(
 
     Example: tracecraft memory set findings.json '{"papers": 47}' --if-absent
     """
+    content: Any = None
+
+    def check() -> None:
+        nonlocal content
+        _check(key, under, if_revision, if_absent)
+        content = parse_value(read_value(value), text)
 
     async def work(session: AsyncSession, memo: Memo) -> None:
-        fence = None
-        if under is not None:
-            from tracecraft import claims
+        fence = None if under is None else await _fence(session, under)
+        from tracecraft_core.errors import RevisionConflict
 
-            held = await claims.hold(session.context, under)
-            await claims.renew(session.context, held)  # a write decides whether the claim still stands
-            fence = (under, held.fence)
-        content = parse_value(read_value(value), text)
-        revision = await session.memory.set(key, content, if_revision=if_revision, if_absent=if_absent, fence=fence)
+        try:
+            revision = await session.memory.set(key, content, if_revision=if_revision, if_absent=if_absent, fence=fence)
+        except RevisionConflict as conflict:
+            raise RevisionConflict(f"memory key {key}", conflict.expected, conflict.actual) from None
         emit(common.as_json, {"key": key, "revision": revision}, str(revision))
 
+    guard(common.as_json, check)
     run(common, work, touches=() if under is None else (under,))
 
 
-def read_value(value: str) -> str:
-    """A value from the command line, or from standard input for '-'."""
-    return sys.stdin.read() if value == "-" else value
+def _check(key: str, under: str | None, if_revision: int | None, if_absent: bool) -> None:
+    from tracecraft_core import names
+    from tracecraft_core.errors import UsageError
+
+    names.memory_key(key)
+    if under is not None:
+        names.task(under)
+    if if_absent and if_revision is not None:
+        raise UsageError("--if-revision and --if-absent exclude each other; for a key never written: --if-revision 0")
 
 
-def parse_value(value: str, text: bool) -> Any:
-    """JSON if it is JSON and ``text`` was not asked for, else the string itself."""
-    if text:
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
+async def _fence(session: AsyncSession, task: str) -> tuple[str, int]:
+    """The fencing token of a task that we hold, proven by a write: a read could be late."""
+    from tracecraft import claims
+
+    held = await claims.hold(session.context, task)
+    await claims.renew(session.context, held)
+    return task, held.fence

@@ -1,0 +1,54 @@
+"""What git knows about the working folder: its commit, and which files a task changed."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import Final
+
+from tracecraft_core.errors import UsageError
+
+MAX_FILES: Final = 1_000
+"""Changed files that a handoff carries; a task that changed more is told so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Where the working folder stands."""
+
+    head: str
+    dirty: bool
+    """Whether there are uncommitted changes, untracked files included."""
+
+
+def commit() -> Commit | None:
+    """The commit of the working folder; ``None`` outside a repository, or before its first commit."""
+    try:
+        head = _git("rev-parse", "--verify", "HEAD").strip()
+        return Commit(head, bool(_git("status", "--porcelain")))
+    except UsageError:
+        return None
+
+
+def changed_files(since: str) -> list[str]:
+    """Files changed since a moment (RFC 3339): in commits of this branch, and not committed yet; sorted.
+
+    Paths are relative to the top of the repository. Raises `UsageError` outside a repository.
+    """
+    status = _git("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames")
+    files = {entry[3:] for entry in status.split("\0") if entry}
+    if commit() is not None:
+        log = _git("log", "-z", "--name-only", "--no-renames", "--format=", f"--since={since}")
+        files |= {path.strip("\n") for path in log.split("\0")}
+    return sorted(files - {""})
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    except OSError as error:
+        raise UsageError(f"git cannot be run ({error.strerror}): install it, or leave the option out") from None
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise UsageError(f"git {arguments[0]}: {said[0] if said else f'exit code {done.returncode}'}")
+    return done.stdout.decode("utf-8", "replace")

@@ -1,0 +1,124 @@
+"""A program that runs on behalf of a claim: its own process group, its last words kept, stopped whole.
+
+A guard, a shell that waits for our end, stops the group when we are killed: nobody works on under a lease that nobody
+renews.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+GRACE_S: Final = 5.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+TAIL_BYTES: Final = 2_000
+"""How much of the end of standard error is kept."""
+
+_GUARD: Final = 'read -r _; kill -TERM "-$1" && sleep "$2" && kill -KILL "-$1"'
+
+
+class Program:
+    """A running program; standard input and output are ours, standard error passes through us.
+
+    Args:
+        argv: the program and its arguments, or one string for the shell.
+        env: its environment.
+        on_output: gets both outputs as they come, which then do not go to ours.
+
+    Raises ``OSError`` when it cannot be started.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str] | str,
+        env: Mapping[str, str] | None = None,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self._process = subprocess.Popen(
+            argv,
+            shell=isinstance(argv, str),
+            env=env,
+            stdin=subprocess.DEVNULL if on_output else None,
+            stdout=subprocess.PIPE if on_output else None,
+            stderr=subprocess.STDOUT if on_output else subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._guard = _start_guard(self._process.pid)
+        self._pass_on = on_output or _to_stderr
+        self._tail = b""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def tail(self) -> str:
+        """The end of what it wrote to standard error (with ``on_output``: to both)."""
+        return self._tail.decode("utf-8", "replace").strip()
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit code, 128 and the number for a signal."""
+        code = self._process.wait()
+        self._reader.join(0.3)  # a grandchild may keep the pipe open for longer
+        with contextlib.suppress(ProcessLookupError):
+            self._guard.kill()
+        self._guard.communicate()
+        return code if code >= 0 else 128 - code
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the whole group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def stop(self, grace: float = GRACE_S) -> None:
+        """SIGTERM to the group, SIGKILL to what is left of it after ``grace`` seconds; returns when it is gone."""
+        deadline = time.monotonic() + grace
+        self.signal(signal.SIGTERM)
+        self.signal(signal.SIGCONT)
+        while time.monotonic() < deadline:
+            self._process.poll()
+            if not self._group_lives():
+                return
+            time.sleep(0.02)
+        self.signal(signal.SIGKILL)
+
+    def _group_lives(self) -> bool:
+        try:
+            os.killpg(self._process.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+    def _read(self) -> None:
+        pipe = self._process.stderr or self._process.stdout
+        assert pipe is not None
+        while piece := os.read(pipe.fileno(), 65_536):
+            self._tail = (self._tail + piece)[-TAIL_BYTES:]
+            self._pass_on(piece)
+
+
+def _to_stderr(piece: bytes) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.buffer.write(piece)
+        sys.stderr.buffer.flush()
+
+
+def _start_guard(group: int) -> subprocess.Popen[bytes]:
+    """It reads from a pipe that nobody writes to; the pipe ends when we do."""
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, "tracecraft-guard", str(group), f"{GRACE_S:.0f}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

@@ -1,0 +1,113 @@
+"""Taking tasks: one, several of which all or none are held in the end, or the next of a pattern."""
+
+# ruff: noqa: TID253 - commands import this module when they run
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tracecraft import board as boards
+from tracecraft import claims, leases, waiting
+from tracecraft_core import tasks
+from tracecraft_core.bodies import Handoff
+from tracecraft_core.errors import Refused, TaskHeld, TaskNotReady, TaskSettled, TracecraftError, WaitTimeout
+
+if TYPE_CHECKING:
+    from tracecraft import AsyncSession
+    from tracecraft.board import Board
+    from tracecraft.claims import Held
+    from tracecraft.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to claim: ``tasks``, or the first that can be claimed of ``pattern``."""
+
+    tasks: tuple[str, ...]
+    pattern: str | None
+    ttl: int
+    """Seconds of the lease."""
+    wait: float | None
+    """Seconds to wait while somebody else has it."""
+
+
+async def take(session: AsyncSession, wish: Wish) -> list[Held]:
+    """Claim what is wished for. Raises `Refused` and its kind, `NotFound`, `WaitTimeout`; then nothing new is held."""
+    context = session.context
+    if wish.pattern is not None:
+        return [await waiting.claim_next(context, wish.pattern, wish.ttl, wish.wait)]
+    if len(wish.tasks) > 1:
+        return await _take_together(context, wish)
+    try:
+        return [await claims.claim(context, wish.tasks[0], wish.ttl)]
+    except (TaskHeld, TaskNotReady):
+        if not wish.wait:
+            raise
+    return [await waiting.claim_when_free(context, wish.tasks[0], wish.ttl, wish.wait)]
+
+
+async def _take_together(context: Context, wish: Wish) -> list[Held]:
+    try:
+        return await _take_all(context, wish)
+    except Refused as error:
+        if not wish.wait or isinstance(error, TaskSettled):
+            raise
+        refusal = error
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wish.wait
+    async with boards.watch(context, [">"]) as board:
+        while True:
+            board.changed.clear()
+            if all(_looks_free(board, context, task) for task in wish.tasks):
+                try:
+                    return await _take_all(context, wish)
+                except TaskSettled:
+                    raise
+                except Refused as error:
+                    refusal = error
+            if not await board.next_change(max(0.0, deadline - loop.time())):
+                raise WaitTimeout(f"{' and '.join(wish.tasks)} to become free together ({refusal})", wish.wait)
+
+
+def _looks_free(board: Board, context: Context, task: str) -> bool:
+    """Whether a try may succeed. Trying blindly would change the board, and so wake this very wait, for ever."""
+    known, lease = board.tasks.get(task), board.leases.get(task)
+    if lease is not None and (lease.owner, lease.session) != (context.holder.agent, context.holder.session):
+        return False
+    states = {other.id: str(other.record.state) for other in board.tasks.values()}
+    return known is None or not tasks.unmet(known.record, states)
+
+
+async def _take_all(context: Context, wish: Wish) -> list[Held]:
+    """Claim all, in the order of their names so that two who want the same never wait for each other; or none."""
+    await asyncio.gather(*(_check_free(context, task) for task in wish.tasks))
+    taken: list[Held] = []
+    try:
+        for task in sorted(set(wish.tasks)):
+            taken.append(await claims.claim(context, task, wish.ttl))
+    except BaseException:
+        await give_back(context, [held for held in taken if not held.again])
+        raise
+    order = {task: place for place, task in enumerate(wish.tasks)}
+    return sorted(taken, key=lambda held: order[held.task])
+
+
+async def _check_free(context: Context, task: str) -> None:
+    """Refuse before anything is written, when it is plain: an unknown task is created by a claim, also a vain one."""
+    found, lease = await asyncio.gather(claims.read(context, task), leases.read(context, task))
+    owner = lease.lease
+    if owner is not None and (owner.owner, owner.session) != (context.holder.agent, context.holder.session):
+        raise TaskHeld(task, owner.owner, found.time if found else None, lease.expires_in)
+    if found is not None:
+        tasks.check_claimable(task, found.record, await claims.states(context, found.record.after))
+
+
+async def give_back(context: Context, taken: list[Held], note: str | None = None) -> None:
+    """Release tasks; one that cannot be released just lapses."""
+    for held in taken:
+        try:
+            await claims.release(context, held, Handoff(note=note) if note else None)
+        except TracecraftError:
+            continue
