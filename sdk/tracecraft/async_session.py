@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft import claims, leases, presence, waiting
 from tracecraft.claim import AsyncClaim
@@ -12,6 +13,7 @@ from tracecraft.keeper import Keeper
 from tracecraft.mail import AsyncMail
 from tracecraft.memory import AsyncMemory
 from tracecraft.presence import Announcer
+from tracecraft.shared_board import SharedBoard
 from tracecraft.tasklist import AsyncTasks
 from tracecraft_core import ids, names, settings, topology
 from tracecraft_core.bus import PATIENCE_S, Bus
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from tracecraft.waiting import WaitResult
     from tracecraft_core.bodies import PresenceMode
     from tracecraft_core.settings import Settings
+
+
+LEAVE_S: Final = 2.0
+"""Seconds that saying goodbye may take; without it the agent's presence ends by itself."""
 
 
 class AsyncSession:
@@ -67,21 +73,28 @@ class AsyncSession:
         self.tasks = AsyncTasks(self.context)
         self.announcer = Announcer(self.context, mode)
         self._keeper = Keeper(self.context, self.announcer)
+        self._board = SharedBoard(self.context)
 
     async def open(self) -> AsyncSession:
         """Connect, and be online from now on. Raises `BusUnreachable`."""
         await self._bus.connect()
         if self._mode == "live":
-            await self.announcer.announce()
+            try:
+                await self.announcer.announce()
+            except BaseException:
+                await self._bus.close()
+                raise
             self._keeper.start()
         return self
 
     async def close(self) -> None:
         """Go offline and disconnect; claims that are still held lapse by themselves."""
         await self._keeper.stop()
+        await self._board.close()
         if self._mode == "live" and self._bus.transport.connected.is_set():
             with contextlib.suppress(Exception):
-                await self.announcer.leave()
+                async with asyncio.timeout(LEAVE_S):
+                    await self.announcer.leave()
         await self._bus.close()
 
     async def __aenter__(self) -> AsyncSession:
@@ -157,7 +170,7 @@ class AsyncSession:
             except (TaskHeld, TaskNotReady):
                 if not wait:
                     raise
-                return await waiting.claim_when_free(self.context, task, ttl, wait)
+                return await waiting.claim_when_free(self.context, task, ttl, wait, self._board)
 
         return AsyncClaim(self.context, self._keeper, take)
 
@@ -173,7 +186,7 @@ class AsyncSession:
         ttl = leases.check_ttl(lease)
 
         async def take() -> Held:
-            return await waiting.claim_next(self.context, pattern, ttl, wait)
+            return await waiting.claim_next(self.context, pattern, ttl, wait, self._board)
 
         return AsyncClaim(self.context, self._keeper, take)
 

@@ -53,14 +53,15 @@ class AsyncClaim:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         self._body = None
-        if self._cancelled and isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()):
-            task.uncancel()
+        if self._cancelled and (task := asyncio.current_task()):
+            task.uncancel()  # also when the block made another exception of it, or none
         await self.finish(error)
 
     async def finish(self, error: BaseException | None) -> None:
         """Settle as the end of the block demands. Raises `ClaimLost` when the claim was lost on the way."""
         held = self.held
-        if held.lost is not None:
+        if held.lost is not None and not held.settled:
+            held.lost = await claims.explained(self._context, held.lost)
             raise held.lost from (None if isinstance(error, asyncio.CancelledError) else error)
         if held.settled:
             return
@@ -98,6 +99,12 @@ class AsyncClaim:
         if self.held.lost is not None:
             raise self.held.lost
 
+    async def _check(self) -> None:
+        held = self.held
+        if held.lost is not None:
+            held.lost = await claims.explained(self._context, held.lost)
+            raise held.lost
+
     def hand_off(
         self, note: str | None = None, *, to: str | None = None, next_action: str | None = None, result: Any = None
     ) -> None:
@@ -114,13 +121,13 @@ class AsyncClaim:
         result: Any = None,
     ) -> None:
         """Settle now, before the block ends. Raises `ClaimLost`."""
-        self.check()
+        await self._check()
         handoff = Handoff(note=note, to=to, next_action=next_action, result=result)
         await claims.settle(self._context, self.held, state, handoff)
 
     async def release(self, note: str | None = None) -> None:
         """Give the task back now, open for anyone. Raises `ClaimLost`."""
-        self.check()
+        await self._check()
         await claims.release(self._context, self.held, Handoff(note=note) if note else None)
 
 

@@ -8,8 +8,9 @@ told who has the task now. docs/explanation/claims.md walks through every interl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
 
     from tracecraft.context import Context
     from tracecraft.leases import LeaseState
+    from tracecraft_core.tasks import Holder
 
-_STREAM: Final = subjects.kv_stream(subjects.TASKS)
+UNKNOWN: Final = "unknown"
+"""State in a `ClaimLost` that the holder declared by itself, because it could not renew: nobody has been asked."""
+
+HALF_MADE_S: Final = 1.0
+"""Seconds after which a lease of one's own without its record is taken for that of a process killed in between."""
+_LOOK_AGAIN_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,8 @@ class Held:
     """The fencing token: revision of the record that the claim wrote."""
     lease_revision: int
     ttl: int
+    again: bool = False
+    """This agent and session held it already when it was claimed."""
     renewed_at: float = 0.0
     """Monotonic time at which the last successful renewal was sent."""
     lost: ClaimLost | None = None
@@ -80,6 +89,7 @@ async def claim(context: Context, task: str, ttl: int) -> Held:
 
     Raises `TaskHeld`, `TaskSettled`, `TaskNotReady`, and what the bus raises.
     """
+    half_made = _HalfMade(context.holder)
     while True:
         stream, subject = context.kv(subjects.TASKS, names.task(task))
         stored, lease = await asyncio.gather(context.bus.leader_get(stream, subject), leases.read(context, task))
@@ -89,8 +99,16 @@ async def claim(context: Context, task: str, ttl: int) -> Held:
         if record is not None and record.after:
             tasks.check_claimable(task, record, await states(context, record.after))
         tasks.check_claimable(task, msgspec.structs.replace(record, after=[]) if record else None, {})
+        verdict = half_made.verdict(record, lease)
+        if verdict == "look again":
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            continue
+        if verdict == "left over":
+            await leases.drop(context, task, lease.revision)
+            continue
         if lease.lease is not None:
-            again = await _again(context, task, record, revision, lease, ttl)
+            since = stored.time if stored is not None else None
+            again = await _again(context, task, record, revision, lease, ttl, since)
             if again is not None:
                 return again
             continue
@@ -99,14 +117,40 @@ async def claim(context: Context, task: str, ttl: int) -> Held:
             return held
 
 
+class _HalfMade:
+    """A lease of one's own whose record is not there: another process of the session writes it, or died before it."""
+
+    def __init__(self, holder: Holder) -> None:
+        self._holder = holder
+        self._revision, self._seen = 0, 0.0
+
+    def verdict(self, record: TaskRecord | None, lease: LeaseState) -> Literal["no", "look again", "left over"]:
+        """What to do about a lease; one that has not changed for `HALF_MADE_S` is left over."""
+        found, now = lease.lease, asyncio.get_running_loop().time()
+        ours = found is not None and (found.owner, found.session) == (self._holder.agent, self._holder.session)
+        if not ours or (found is not None and record is not None and record.nonce == found.nonce):
+            return "no"
+        if lease.revision != self._revision:
+            self._revision, self._seen = lease.revision, now
+        return "look again" if now - self._seen < HALF_MADE_S else "left over"
+
+
 async def _again(
-    context: Context, task: str, record: TaskRecord | None, revision: int, lease: LeaseState, ttl: int
+    context: Context,
+    task: str,
+    record: TaskRecord | None,
+    revision: int,
+    lease: LeaseState,
+    ttl: int,
+    since: str | None,
 ) -> Held | None:
     """A live lease stands in the way: it is ours and is renewed, or it is not and we are refused."""
     assert lease.lease is not None
-    if record is None or not context.holder.holds(record) or record.nonce != lease.lease.nonce:
-        raise TaskHeld(task, lease.lease.owner, lease.since or None, lease.expires_in)
-    held = Held(task, record, revision, lease.revision, max(ttl, lease.lease.ttl))
+    if record is None or record.nonce != lease.lease.nonce:
+        raise TaskHeld(task, lease.lease.owner, None, lease.expires_in)
+    if not context.holder.holds(record):
+        raise TaskHeld(task, lease.lease.owner, since, lease.expires_in)
+    held = Held(task, record, revision, lease.revision, max(ttl, lease.lease.ttl), again=True)
     try:
         await renew(context, held)
     except ClaimLost:
@@ -161,7 +205,18 @@ async def lost(context: Context, task: str, detail: str = "") -> ClaimLost:
     mine = context.holder.holds(now.record)
     owner = None if mine or now.record.state == "open" else now.record.owner
     state = "its lease has lapsed, anyone may claim it" if mine else now.record.state
+    if owner == context.agent and now.record.session != context.holder.session:
+        detail = detail or "in another session of that agent"
     return ClaimLost(task, owner, state, detail)
+
+
+async def explained(context: Context, loss: ClaimLost) -> ClaimLost:
+    """A loss that the holder declared by itself, with who has the task now, if the bus tells within a second."""
+    if loss.state == UNKNOWN:
+        with contextlib.suppress(TracecraftError, TimeoutError):
+            async with asyncio.timeout(1):
+                return await lost(context, loss.task, "the lease could not be renewed in time")
+    return loss
 
 
 async def hold(context: Context, task: str) -> Held:
@@ -174,7 +229,9 @@ async def hold(context: Context, task: str) -> Held:
         raise NotFound("task", task, "claim creates it")
     if not context.holder.holds(found.record):
         raise await lost(context, task)
-    ttl = lease.lease.ttl if lease.lease is not None else leases.LIVE_TTL_S
+    if lease.lease is not None and lease.lease.nonce != found.record.nonce:
+        raise ClaimLost(task, lease.lease.owner, "being claimed right now")  # our lease lapsed, theirs stands
+    ttl = lease.lease.ttl if lease.lease is not None else leases.ONESHOT_TTL_S
     return Held(task, found.record, found.revision, lease.revision, ttl)
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tracecraft import claims
+from tracecraft.claims import UNKNOWN
 from tracecraft.presence import LIVE_TTL_S
 from tracecraft_core.errors import ClaimLost, TracecraftError
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from tracecraft.presence import Announcer
 
 logger = logging.getLogger(__name__)
+
+RETRY_S: Final = 1.0
+"""Seconds between two tries to renew while the bus does not answer."""
 
 
 class Keeper:
@@ -73,22 +77,33 @@ class Keeper:
                 del self._held[held.task]
 
     async def _renew_until_settled(self, held: Held) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(held.ttl / 3):
-                    await held.waiting.wait()
-                return
+        pause = held.ttl / 3
+        while not await _settled(held, pause):
+            # Past this moment somebody else may own the task, whatever the bus would tell us later.
+            lapses_at = held.renewed_at + held.ttl
             try:
-                # Past this moment somebody else may own the task, whatever the bus would tell us later.
-                async with asyncio.timeout_at(held.renewed_at + held.ttl):
+                async with asyncio.timeout_at(lapses_at):
                     await claims.renew(self._context, held)
             except ClaimLost:
+                if held.settled:
+                    return
                 raise
             except (TimeoutError, TracecraftError) as error:
                 if held.settled:
                     return
-                if loop.time() >= held.renewed_at + held.ttl:
+                left = lapses_at - asyncio.get_running_loop().time()
+                if left <= 0:
                     detail = f"the lease could not be renewed in time ({str(error) or 'the bus is away'})"
-                    raise ClaimLost(held.task, None, "unknown", detail) from None
+                    raise ClaimLost(held.task, None, UNKNOWN, detail) from None
                 logger.warning("%s could not be renewed yet: %s", held.task, error)
+                pause = min(RETRY_S, left)
+            else:
+                pause = held.ttl / 3
+
+
+async def _settled(held: Held, seconds: float) -> bool:
+    """Whether the claim is settled within so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await held.waiting.wait()
+    return held.waiting.is_set()

@@ -30,19 +30,26 @@ class BackgroundLoop:
         An interrupt (Ctrl-C) in the waiting thread cancels the coroutine. Raises `UsageError` in a forked child: the
         loop's thread exists in the parent only.
         """
-        if os.getpid() != self._pid or threading.current_thread() is self._thread:
+        try:
+            self.check()
+        except UsageError:
             work.close()
-            raise UsageError(
-                "this session was opened in another process: a forked child opens its own with tracecraft.connect()"
-                if os.getpid() != self._pid
-                else "a blocking session cannot be used on tracecraft's own loop: use AsyncSession there"
-            )
+            raise
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
+
+    def check(self) -> None:
+        """Raise `UsageError` where `run` cannot work."""
+        if os.getpid() != self._pid:
+            raise UsageError(
+                "this session was opened in another process: a forked child opens its own with tracecraft.connect()"
+            )
+        if threading.current_thread() is self._thread:
+            raise UsageError("a blocking session cannot be used on tracecraft's own loop: use AsyncSession there")
 
     def call(self, function: Callable[[], _T]) -> _T:
         """Run a plain function on the loop."""

@@ -7,12 +7,14 @@ phases, fetch and acknowledge; what is not acknowledged within `REDELIVER_S` com
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from tracecraft import timeline
 from tracecraft_core import bodies, names, subjects
 from tracecraft_core.bodies import Message, Receipt, ReceiptState
-from tracecraft_core.errors import BodyTooLarge, NotFound, WaitTimeout
+from tracecraft_core.errors import BodyTooLarge, BusError, Malformed, NotFound, WaitTimeout
 from tracecraft_core.pull import (
     NANOSECOND,
     Delivery,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 REDELIVER_S: Final = 5
 """Seconds after which a message that was fetched but not acknowledged is delivered again."""
+REMEMBERED: Final = 4096
+"""How many acknowledged messages a session remembers, so that it never hands one out again."""
 MAILBOX_IDLE_S: Final = 30 * 24 * 3600
 """Seconds after which the mailbox of an agent that never reads is forgotten; its messages stay in the log."""
 REGISTERED: Final = "tc.registered"
@@ -84,6 +88,7 @@ class AsyncMail:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._mailboxes: dict[str, bool] = {}
+        self._settled: dict[int, None] = {}
 
     async def send(
         self,
@@ -105,7 +110,7 @@ class AsyncMail:
         subject = subjects.message(self._context.project, to, self._context.agent)
         ack = await self._context.bus.publish(subject, body)
         if wait_ack is not None:
-            await self._await_receipt(ack.seq, to, wait_ack)
+            await self.acked(ack.seq, to, wait_ack)
         return Sent(ack.seq, to, registered)
 
     async def broadcast(
@@ -130,7 +135,8 @@ class AsyncMail:
         self._mailboxes[agent] = registered
         return registered
 
-    async def _await_receipt(self, id_: int, reader: str, seconds: float) -> None:
+    async def acked(self, id_: int, reader: str, seconds: float) -> None:
+        """Wait up to ``seconds`` until ``reader`` has acknowledged a message of ours. Raises `WaitTimeout`."""
         subject = subjects.receipt(self._context.project, self._context.agent, reader)
         config = watcher_config([subject], start_seq=id_ + 1)
         loop = asyncio.get_running_loop()
@@ -140,8 +146,8 @@ class AsyncMail:
                 delivery = await puller.next(left)
                 if delivery is None:
                     break
-                receipt = bodies.decode(Receipt, delivery.stored.data, subject)
-                if (receipt.id, receipt.state) == (id_, "acked"):
+                receipt = _receipt(delivery.stored)
+                if receipt is not None and (receipt.id, receipt.state) == (id_, "acked"):
                     return
         raise WaitTimeout(f"{reader} to acknowledge message {id_}, which is stored", seconds)
 
@@ -155,13 +161,18 @@ class AsyncMail:
         wanted: list[InboxMessage] = []
         others: list[Delivery] = []
         while len(wanted) < limit:
-            found = await fetch_now(self._context.bus, subjects.LOG, name, min(limit - len(wanted), 256))
+            try:
+                found = await fetch_now(self._context.bus, subjects.LOG, name, min(limit - len(wanted), 256))
+            except NotFound:  # forgotten after `MAILBOX_IDLE_S`, or deleted
+                self._mailboxes.clear()
+                await self._register()
+                break
             if not found:
                 break
             for delivery in found:
                 message = self._message(delivery.stored, delivery)
-                if message.sender == self._context.agent and message.to is None:
-                    await acknowledge(self._context.bus, delivery)  # one's own broadcast
+                if self._is_own_broadcast(message) or message.id in self._settled:
+                    await acknowledge(self._context.bus, delivery)
                 elif sender not in (None, message.sender):
                     others.append(delivery)
                 else:
@@ -176,7 +187,7 @@ class AsyncMail:
         async with Puller(self._context.bus, subjects.LOG, config, batch=1) as puller:
             async for delivery in puller:
                 message = self._message(delivery.stored, delivery)
-                if message.sender == self._context.agent and message.to is None:
+                if self._is_own_broadcast(message) or message.id in self._settled:
                     await acknowledge(self._context.bus, delivery)
                     continue
                 working = asyncio.create_task(_keep_working(self._context, delivery))
@@ -192,23 +203,30 @@ class AsyncMail:
         info = await self._context.bus.api(
             f"CONSUMER.INFO.{subjects.LOG}.{subjects.mailbox(self._context.project, self._context.agent)}"
         )
-        if info.get("num_pending", 0) or info.get("num_ack_pending", 0):
+        if info.get("num_ack_pending", 0):
             return
         filters = subjects.mailbox_filters(self._context.project, self._context.agent)
         config = watcher_config(filters, start_seq=info["delivered"]["stream_seq"] + 1)
         async with Puller(self._context.bus, subjects.LOG, config) as puller:
             async for delivery in puller:
-                if self._message(delivery.stored).sender != self._context.agent:
+                if not self._is_own_broadcast(self._message(delivery.stored)):
                     return
 
     async def ack(self, message: InboxMessage) -> bool:
         """Acknowledge a fetched message and tell its sender; ``False`` when the server may not have heard it."""
         if message.delivery is None:
             return False
+        self._settle(message.id)
         if not await acknowledge(self._context.bus, message.delivery):
             return False
         await self.tell(message, "acked")
         return True
+
+    def _settle(self, id_: int) -> None:
+        """Remember what is taken care of: a server that is killed forgets the acknowledgements of its last 100 ms."""
+        self._settled[id_] = None
+        if len(self._settled) > REMEMBERED:
+            del self._settled[next(iter(self._settled))]
 
     async def unread(self, message: InboxMessage, *, shown: bool = False) -> None:
         """Put a fetched message back at once; with ``shown`` its sender learns that it was seen."""
@@ -245,15 +263,20 @@ class AsyncMail:
         """The newest ``limit`` messages that this agent sent, oldest first, with their receipts."""
         project, agent = self._context.project, self._context.agent
         filters = [subjects.message(project, "*", agent), subjects.broadcast(project, agent)]
-        messages = [self._message(stored) async for stored in self._read(filters)][-limit:]
+        start = await timeline.start_of_last(self._context.bus, filters, limit)
+        messages = [self._message(stored) async for stored in self._read(filters, start)][-limit:]
+        if not messages:
+            return []
         receipts: dict[int, dict[str, ReceiptState]] = {}
-        async for stored in self._read([subjects.receipt(project, agent, "*")]):
-            receipt = bodies.decode(Receipt, stored.data, stored.subject)
-            receipts.setdefault(receipt.id, {})[stored.subject.rpartition(".")[2]] = receipt.state
+        async for stored in self._read([subjects.receipt(project, agent, "*")], messages[0].id):
+            receipt = _receipt(stored)
+            if receipt is not None:
+                receipts.setdefault(receipt.id, {})[stored.subject.rpartition(".")[2]] = receipt.state
         return [SentMessage(message, receipts.get(message.id, {})) for message in messages]
 
-    async def _read(self, filters: list[str]) -> AsyncIterator[Stored]:
-        async with Puller(self._context.bus, subjects.LOG, watcher_config(filters, "all")) as puller:
+    async def _read(self, filters: list[str], start: int) -> AsyncIterator[Stored]:
+        config = watcher_config(filters, start_seq=start)
+        async with Puller(self._context.bus, subjects.LOG, config) as puller:
             async for delivery in puller.backlog():
                 yield delivery.stored
 
@@ -261,6 +284,9 @@ class AsyncMail:
         if not self._mailboxes.get(self._context.agent):
             await create_mailbox(self._context, self._context.agent, registered=True)
             self._mailboxes[self._context.agent] = True
+
+    def _is_own_broadcast(self, message: InboxMessage) -> bool:
+        return message.to is None and message.sender == self._context.agent
 
     def _message(self, stored: Stored, delivery: Delivery | None = None) -> InboxMessage:
         body = bodies.decode_message(stored.data)
@@ -292,6 +318,13 @@ def _is_message(project: str, subject: str) -> bool:
     return subject.startswith((f"{subjects.ROOT}.{project}.msg.", f"{subjects.ROOT}.{project}.all."))
 
 
+def _receipt(stored: Stored) -> Receipt | None:
+    """A receipt; what a foreign client wrote in its place and cannot be understood is no receipt."""
+    with contextlib.suppress(Malformed):
+        return bodies.decode(Receipt, stored.data, stored.subject)
+    return None
+
+
 def _body(message: Message) -> bytes:
     body = bodies.encode(message)
     if len(body) > subjects.MAX_BODY_BYTES:
@@ -317,5 +350,10 @@ def mailbox_config(context: Context, agent: str, *, registered: bool) -> dict[st
 
 
 async def create_mailbox(context: Context, agent: str, *, registered: bool) -> None:
-    """Create a mailbox, or mark the one that its mail made as the agent's own."""
-    await create_consumer(context.bus, subjects.LOG, mailbox_config(context, agent, registered=registered))
+    """Create a mailbox; a registered one may take over the one that its mail made, never the other way round."""
+    config = mailbox_config(context, agent, registered=registered)
+    try:
+        await create_consumer(context.bus, subjects.LOG, config, update=registered)
+    except BusError as error:
+        if registered or error.code != subjects.CONSUMER_EXISTS:
+            raise

@@ -7,6 +7,7 @@ compare-and-set loops, so that no update is lost however many agents write.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from tracecraft_core.errors import NotFound, RevisionConflict, UsageError
 from tracecraft_core.pull import Puller, watcher_config
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from tracecraft.context import Context
     from tracecraft_core.bus import Stored
@@ -122,7 +123,7 @@ class AsyncMemory:
                 kept.append(self._entry(delivery.stored))
         return list(kept)
 
-    async def watch(self, pattern: str, *, initial: bool = False) -> AsyncIterator[Entry]:
+    async def watch(self, pattern: str, *, initial: bool = False) -> AsyncGenerator[Entry]:
         """Every change of the keys that match, as it happens, for ever; with ``initial`` the present values first.
 
         ``pattern`` takes NATS wildcards on tokens: ``*`` one, a last ``>`` the rest.
@@ -130,7 +131,11 @@ class AsyncMemory:
         subject = subjects.kv_subject(subjects.MEMORY, self._context.project, names.pattern(pattern))
         config = watcher_config([subject], "last_per_subject" if initial else "new")
         async with Puller(self._context.bus, _STREAM, config) as puller:
+            present = puller.initial_pending if initial else 0
             async for delivery in puller:
+                present -= 1
+                if delivery.stored.deleted and present >= 0:
+                    continue  # a key that was deleted before has no present value
                 yield self._entry(delivery.stored)
 
     async def update(self, key: str, change: Callable[[Any], Any], *, default: Any = None) -> Entry:
@@ -158,7 +163,10 @@ class AsyncMemory:
         def add(value: Any) -> Any:
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise UsageError(f"{key} holds {value!r}, which is not a number: incr needs one, for example 3")
-            return value + by
+            total = value + by
+            if isinstance(total, float) and not math.isfinite(total):
+                raise UsageError(f"{key} holds {value!r}: adding {by!r} leaves the range of numbers")
+            return total
 
         total: int | float = (await self.update(key, add, default=0)).value
         return total

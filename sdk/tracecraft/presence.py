@@ -132,8 +132,15 @@ async def _events(context: Context) -> dict[str, dict[str, Stored]]:
     events: dict[str, dict[str, Stored]] = {}
     for stored in found:
         _, _, _, agent, event = stored.subject.split(".")
-        events.setdefault(agent, {})[event] = stored
+        if event != "lost" or _lost_itself(stored):
+            events.setdefault(agent, {})[event] = stored
     return events
+
+
+def _lost_itself(stored: Stored) -> bool:
+    with contextlib.suppress(Malformed):
+        return bodies.decode(AgentEvent, stored.data, stored.subject).task is None
+    return False
 
 
 def _holders(context: Context, held: list[Stored]) -> dict[str, tuple[str, ...]]:

@@ -5,90 +5,35 @@ Every method does what its namesake of the async pair does; a test compares thei
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from tracecraft import leases
 from tracecraft.async_session import AsyncSession
 from tracecraft.loop import background
+from tracecraft.portal import Portal
 from tracecraft_core import settings
-from tracecraft_core.errors import TracecraftError
+from tracecraft_core.bus import PATIENCE_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from tracecraft.claim import AsyncClaim
     from tracecraft.claims import Task
-    from tracecraft.loop import BackgroundLoop
     from tracecraft.mail import AsyncMail, InboxMessage, Sent, SentMessage
     from tracecraft.memory import AsyncMemory, Entry
     from tracecraft.presence import Agent
     from tracecraft.tasklist import Applied, AsyncTasks
     from tracecraft.waiting import WaitResult
-    from tracecraft_core.bodies import Settlement, TaskRecord
+    from tracecraft_core.bodies import PresenceMode, ReceiptState, Settlement, TaskRecord
     from tracecraft_core.plans import PlannedTask
     from tracecraft_core.settings import Settings
-
-_T = TypeVar("_T")
-
-
-class _Portal:
-    """The way from the caller's thread onto the loop; opens the connection at first use."""
-
-    def __init__(self, loop: BackgroundLoop, open_: Callable[[], Awaitable[object]]) -> None:
-        self._loop, self._open = loop, open_
-        self._opened = False
-
-    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        try:
-            self.open()
-        except BaseException:
-            work.close()
-            raise
-        return self._loop.run(work)
-
-    def open(self) -> None:
-        if not self._opened:
-            self._loop.run(self._opening())
-            self._opened = True
-
-    async def _opening(self) -> None:
-        await self._open()
-
-    def close(self, close: Coroutine[Any, Any, None]) -> None:
-        if self._opened:
-            self._loop.run(close)
-            self._opened = False
-        else:
-            close.close()
-
-    def iterate(self, source: AsyncIterator[_T]) -> Iterator[_T]:
-        try:
-            while True:
-                try:
-                    yield self.run(_next(source))
-                except StopAsyncIteration:
-                    return
-        finally:
-            with contextlib.suppress(TracecraftError, RuntimeError):
-                self._loop.run(_close(source))
-
-
-async def _next(source: AsyncIterator[_T]) -> _T:
-    return await anext(source)
-
-
-async def _close(source: AsyncIterator[Any]) -> None:
-    close = getattr(source, "aclose", None)
-    if close is not None:
-        await close()
 
 
 class Memory:
     """The shared memory of a project; see `AsyncMemory`."""
 
-    def __init__(self, portal: _Portal, inner: AsyncMemory) -> None:
+    def __init__(self, portal: Portal, inner: AsyncMemory) -> None:
         self._portal, self._inner = portal, inner
 
     def set(
@@ -143,8 +88,58 @@ class Memory:
 class Mail:
     """Messages; see `AsyncMail`."""
 
-    def __init__(self, portal: _Portal, inner: AsyncMail) -> None:
+    def __init__(self, portal: Portal, inner: AsyncMail) -> None:
         self._portal, self._inner = portal, inner
+
+    def send(
+        self,
+        to: str,
+        text: str,
+        *,
+        kind: str = "note",
+        thread: str | None = None,
+        reply_to: int | None = None,
+        data: Any = None,
+        wait_ack: float | None = None,
+    ) -> Sent:
+        """Store a message for an agent; see `AsyncMail.send`."""
+        return self._portal.run(
+            self._inner.send(to, text, kind=kind, thread=thread, reply_to=reply_to, data=data, wait_ack=wait_ack)
+        )
+
+    def broadcast(
+        self, text: str, *, kind: str = "note", thread: str | None = None, reply_to: int | None = None, data: Any = None
+    ) -> Sent:
+        """Store a message for every agent that is registered now, except oneself."""
+        return self._portal.run(self._inner.broadcast(text, kind=kind, thread=thread, reply_to=reply_to, data=data))
+
+    def inbox(self, *, limit: int = 100, sender: str | None = None) -> list[InboxMessage]:
+        """Fetch unread messages; pass each to `ack` when it is taken care of, or it comes again."""
+        return self._portal.run(self._inner.inbox(limit=limit, sender=sender))
+
+    def messages(self) -> Iterator[InboxMessage]:
+        """Messages as they arrive, for ever; each is acknowledged when the loop asks for the next one."""
+        return self._portal.iterate(self._inner.messages())
+
+    def acked(self, id_: int, reader: str, seconds: float) -> None:
+        """Wait up to ``seconds`` until ``reader`` has acknowledged a message of ours. Raises `WaitTimeout`."""
+        self._portal.run(self._inner.acked(id_, reader, seconds))
+
+    def wait(self) -> None:
+        """Return as soon as there is a message to read; takes nothing."""
+        self._portal.run(self._inner.wait())
+
+    def ack(self, message: InboxMessage) -> bool:
+        """Acknowledge a fetched message and tell its sender."""
+        return self._portal.run(self._inner.ack(message))
+
+    def unread(self, message: InboxMessage, *, shown: bool = False) -> None:
+        """Put a fetched message back at once; with ``shown`` its sender learns that it was seen."""
+        self._portal.run(self._inner.unread(message, shown=shown))
+
+    def tell(self, message: InboxMessage, state: ReceiptState) -> None:
+        """Write a receipt to the sender of a message."""
+        self._portal.run(self._inner.tell(message, state))
 
     def show(self, id_: int) -> InboxMessage:
         """A message to or from this agent, by id."""
@@ -162,7 +157,7 @@ class Mail:
 class Tasks:
     """The tasks of a project; see `AsyncTasks`."""
 
-    def __init__(self, portal: _Portal, inner: AsyncTasks) -> None:
+    def __init__(self, portal: Portal, inner: AsyncTasks) -> None:
         self._portal, self._inner = portal, inner
 
     def show(self, task: str) -> Task | None:
@@ -189,7 +184,7 @@ class Claim:
     claim was lost, leaving the block raises `ClaimLost`.
     """
 
-    def __init__(self, portal: _Portal, inner: AsyncClaim) -> None:
+    def __init__(self, portal: Portal, inner: AsyncClaim) -> None:
         self._portal, self._inner = portal, inner
 
     def __enter__(self) -> Claim:
@@ -255,13 +250,15 @@ class Session:
         server: str | None = None,
         session: str | None = None,
         resolved: Settings | None = None,
+        mode: PresenceMode = "live",
+        patience: float = PATIENCE_S,
     ) -> None:
-        """Resolve the settings; nothing is connected yet. Raises `UsageError`."""
+        """Resolve the settings; nothing is connected yet; see `AsyncSession`. Raises `UsageError`."""
         self._loop = background()
         flags = {"project": project, "agent": agent, "server": server, "session": session}
         chosen = resolved or settings.load(flags)
-        self._inner = self._loop.call(lambda: AsyncSession(resolved=chosen))
-        self._portal = _Portal(self._loop, self._inner.open)
+        self._inner = self._loop.call(lambda: AsyncSession(resolved=chosen, mode=mode, patience=patience))
+        self._portal = Portal(self._loop, self._inner.open)
         self.settings = self._inner.settings
         self.memory = Memory(self._portal, self._inner.memory)
         self.mail = Mail(self._portal, self._inner.mail)

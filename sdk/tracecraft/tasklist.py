@@ -54,7 +54,9 @@ class AsyncTasks:
 
         Raises `InvalidPlan` when its dependencies would make a cycle, `UsageError` when it is no longer open.
         """
-        await self._check_cycles({names.task(task): [names.task(before) for before in after]})
+        wanted = {names.task(task): [names.task(before) for before in after]}
+        if after:
+            _check_cycles({task.id: task.record for task in await self.list()}, wanted)
         await self._define(task, title, after, data)
         found = await claims.read(self._context, task)
         assert found is not None
@@ -63,26 +65,24 @@ class AsyncTasks:
     async def apply(self, plan: Sequence[PlannedTask]) -> Applied:
         """Make the tasks be as planned. A crash in the middle leaves some undone: apply the plan again.
 
-        Dependencies are written before what depends on them. Raises `InvalidPlan` for a cycle, also one through tasks
-        that exist, before anything is written.
+        Dependencies are written before what depends on them. Raises, before anything is written, `InvalidPlan` for a
+        cycle, also one through tasks that exist, and `UsageError` for another definition of a task that is not open.
         """
-        await self._check_cycles({task.id: task.after for task in plan})
+        existing = {task.id: task.record for task in await self.list()}
+        _check_cycles(existing, {task.id: task.after for task in plan})
+        for task in plan:
+            record, data = existing.get(task.id), _as_stored(task.data)
+            if record is not None and not tasks.same_definition(record, task.title, task.after, data):
+                tasks.redefined(task.id, record, task.title, task.after, data)
         applied = Applied([], [], [])
         for task in plan:
             outcome = await self._define(task.id, task.title, task.after, task.data)
             getattr(applied, outcome).append(task.id)
         return applied
 
-    async def _check_cycles(self, after: Mapping[str, Sequence[str]]) -> None:
-        if not any(after.values()):
-            return
-        existing = {task.id: task.record.after for task in await self.list()}
-        cycle = tasks.find_cycle(existing | {task: list(before) for task, before in after.items()})
-        if cycle:
-            raise InvalidPlan(f"the dependencies go round in a circle: {' -> '.join(cycle)}; remove one of them")
-
     async def _define(self, task: str, title: str | None, after: Sequence[str], data: Any) -> str:
         stream, subject = self._context.kv(subjects.TASKS, task)
+        data = _as_stored(data)
         while True:
             found = await claims.read(self._context, task)
             if found is not None and tasks.same_definition(found.record, title, after, data):
@@ -98,3 +98,15 @@ class AsyncTasks:
             except RevisionConflict:
                 continue
             return "created" if found is None else "changed"
+
+
+def _as_stored(data: Any) -> Any:
+    """The data as it will be read back: tuples are lists, keys are strings."""
+    return bodies.value_from_json(bodies.value_to_json(data))
+
+
+def _check_cycles(existing: Mapping[str, TaskRecord], wanted: Mapping[str, Sequence[str]]) -> None:
+    after = {task: record.after for task, record in existing.items()}
+    cycle = tasks.find_cycle(after | {task: list(before) for task, before in wanted.items()})
+    if cycle:
+        raise InvalidPlan(f"the dependencies go round in a circle: {' -> '.join(cycle)}; remove one of them")

@@ -16,7 +16,10 @@ from tracecraft_core.errors import (
     OwnerLost,
     Refused,
     TaskFailed,
+    TaskHeld,
+    TaskNotReady,
     TaskSettled,
+    UsageError,
     WaitTimeout,
 )
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from tracecraft.board import Board
     from tracecraft.claims import Held, Task
     from tracecraft.context import Context
+    from tracecraft.shared_board import SharedBoard
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +41,44 @@ class WaitResult:
     """The tasks that are done, with their handoff notes, by id."""
 
 
-async def claim_when_free(context: Context, task: str, ttl: int, wait: float) -> Held:
+async def claim_when_free(
+    context: Context, task: str, ttl: int, wait: float, shared: SharedBoard | None = None
+) -> Held:
     """Claim a task; while somebody holds it or a dependency is missing, wait up to ``wait`` seconds for a change."""
-    async with boards.watch(context, [">"]) as board:
-        return await _retry(board, lambda: claims.claim(context, task, ttl), wait, f"{task} to become free")
+    async with _board(context, shared) as board:
+        refusal = Refused(f"{task} is not free")
+
+        async def attempt() -> Held:
+            nonlocal refusal
+            if not board.may_be_claimed(task):
+                raise refusal
+            try:
+                return await claims.claim(context, task, ttl)
+            except Refused as error:
+                refusal = error
+                raise
+
+        try:  # the board may not have heard yet what stands in the way
+            return await claims.claim(context, task, ttl)
+        except (TaskHeld, TaskNotReady) as error:
+            refusal = error
+        return await _retry(board, attempt, wait, f"{task} to become free")
 
 
-async def claim_next(context: Context, pattern: str, ttl: int, wait: float | None) -> Held:
+def _board(context: Context, shared: SharedBoard | None) -> contextlib.AbstractAsyncContextManager[Board]:
+    return boards.watch(context, [">"]) if shared is None else shared.use()
+
+
+async def claim_next(
+    context: Context, pattern: str, ttl: int, wait: float | None, shared: SharedBoard | None = None
+) -> Held:
     """Claim the first task that can be claimed among those that match, waiting up to ``wait`` seconds for one.
 
     Raises `NotFound` when no task that matches is left to do, `Refused` when what is left is held or waits for others
     (without ``wait``), `WaitTimeout`.
     """
     names.pattern(pattern)
-    async with boards.watch(context, [">"]) as board:
+    async with _board(context, shared) as board:
 
         async def attempt() -> Held:
             return await _claim_first(context, board, pattern, ttl, waiting=wait is not None)
@@ -118,10 +146,14 @@ async def wait_for(
 ) -> WaitResult:
     """Wait until all the tasks (with ``any_``: one of them) are done, or until ``mail`` returns.
 
+    Without tasks it waits for mail alone.
     A pattern stands for all tasks that match when the wait begins, at least one. Raises `TaskFailed` as soon as a
     task failed or is blocked (with ``any_``: when all are), `OwnerLost` when ``fail_on_lost`` and a lease lapses,
-    `WaitTimeout`.
+    `Malformed` for a task whose record cannot be understood, `WaitTimeout`,
+    `UsageError` when there is nothing to wait for.
     """
+    if not wanted:
+        return await _wait_for_mail_only(mail, timeout)
     loop = asyncio.get_running_loop()
     deadline = None if timeout is None else loop.time() + timeout
     async with contextlib.AsyncExitStack() as stack:
@@ -145,6 +177,17 @@ async def wait_for(
                 raise WaitTimeout(_unfinished(board, ids), timeout or 0)
 
 
+async def _wait_for_mail_only(mail: Callable[[], Awaitable[None]] | None, timeout: float | None) -> WaitResult:
+    if mail is None:
+        raise UsageError("nothing to wait for: name a task, for example S1.parse, or wait for a message")
+    try:
+        async with asyncio.timeout(timeout):
+            await mail()
+    except TimeoutError:
+        raise WaitTimeout("a message", timeout or 0) from None
+    return WaitResult("message")
+
+
 async def _wait_mail(mail: Callable[[], Awaitable[None]], board: Board) -> None:
     try:
         await mail()
@@ -166,6 +209,9 @@ def _expand(board: Board, wanted: Sequence[str]) -> list[str]:
 
 
 def _verdict(board: Board, ids: Sequence[str], *, any_: bool) -> dict[str, Task] | None:
+    for id_ in ids:
+        if id_ in board.unreadable:
+            raise board.unreadable[id_]
     known = {id_: board.tasks[id_] for id_ in ids if id_ in board.tasks}
     done = {id_: task for id_, task in known.items() if task.record.state == "done"}
     if len(done) == len(ids) or (any_ and done):

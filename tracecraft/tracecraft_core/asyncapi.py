@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 VERSION: Final = "1.0.0"
 """Version of the protocol; its first number is raised with the meaning of a body (``v``)."""
 
-_PARAMETERS: Final = {
+PARAMETERS: Final = {
     "project": "Project: one token, 1 to 64 of `A-Za-z0-9_-`.",
     "to": "Agent that the message is for: one token, 1 to 64 of `A-Za-z0-9_-`.",
     "from": "Agent that sends: one token. Permissions on this last token forbid spoofing.",
@@ -237,7 +237,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
         "title": channel.title,
         "summary": channel.summary,
         "messages": {channel.name: {"$ref": f"#/components/messages/{channel.name}"}},
-        "parameters": {name: _parameter(name, channel) for name in _PARAMETERS if f"{{{name}}}" in channel.address},
+        "parameters": {name: _parameter(name, channel) for name in PARAMETERS if f"{{{name}}}" in channel.address},
         "x-written-by": channel.written_by,
         "x-jetstream": {"stream": channel.stream} if channel.stream else {"stored": False},
     }
@@ -249,7 +249,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
 
 
 def _parameter(name: str, channel: Channel) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": _PARAMETERS[name]}
+    described: dict[str, Any] = {"description": PARAMETERS[name]}
     if name == "event" and channel.events:
         described["enum"] = list(channel.events)
     return described

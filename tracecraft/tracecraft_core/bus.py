@@ -108,7 +108,7 @@ class Bus:
         payload = msgspec.json.encode(body) if body is not None else b""
         async for attempt in self._attempts():
             try:
-                reply = await self.transport.request(f"{self._prefix}.{verb}", payload, timeout=ATTEMPT_S)
+                reply = await self.transport.request(f"{self._prefix}.{verb}", payload, timeout=attempt.seconds)
             except _UNCERTAIN as error:
                 attempt.note(error)
                 continue
@@ -121,7 +121,7 @@ class Bus:
             if code in subjects.JETSTREAM_NOT_READY or (missing and await self._created(attempt)):
                 attempt.note(failure.get("description", "not ready"))
                 continue
-            raise _translated(verb, failure)
+            raise _translated(verb, failure, ".".join(verb.split(".")[2:3]))
         raise self._gave_up(attempt)
 
     async def leader_get(self, stream: str, subject: str) -> Stored | None:
@@ -185,7 +185,7 @@ class Bus:
         self._check_size(subject, body)
         async for attempt in self._attempts():
             try:
-                return await self._publish_once(subject, body, sent)
+                return await self._publish_once(subject, body, sent, attempt.seconds)
             except NoResponders as error:
                 await self._created(attempt)
                 attempt.note(error)
@@ -214,7 +214,7 @@ class Bus:
         uncertain = False
         async for attempt in self._attempts():
             try:
-                return (await self._publish_once(subject, body, sent)).seq
+                return (await self._publish_once(subject, body, sent, attempt.seconds)).seq
             except RevisionConflict as conflict:
                 if not uncertain:
                     raise
@@ -237,8 +237,8 @@ class Bus:
             return written.seq
         return None
 
-    async def _publish_once(self, subject: str, body: bytes, headers: dict[str, str]) -> Ack:
-        reply = await self.transport.request(subject, body, headers=headers, timeout=ATTEMPT_S)
+    async def _publish_once(self, subject: str, body: bytes, headers: dict[str, str], seconds: float) -> Ack:
+        reply = await self.transport.request(subject, body, headers=headers, timeout=seconds)
         answer: dict[str, Any] = msgspec.json.decode(reply.data)
         failure = answer.get("error")
         if failure is None:
@@ -249,7 +249,7 @@ class Bus:
             raise RevisionConflict(subject, expected, _actual_revision(failure.get("description", "")))
         if code == subjects.DUPLICATE_IN_FLIGHT or code in subjects.JETSTREAM_NOT_READY:
             raise _TryAgain(failure.get("description", ""))
-        raise _translated(f"publish to {subject}", failure)
+        raise _translated(f"publish to {subject}", failure, _stream_of(subject))
 
     def _headers(
         self, given: Mapping[str, str] | None, msg_id: str, ttl: int | None, expected: int | None
@@ -295,6 +295,7 @@ class Bus:
         pause = 0.02
         attempt = Attempt()
         while True:
+            attempt.seconds = min(ATTEMPT_S, max(deadline - loop.time(), pause))
             yield attempt
             if loop.time() + pause >= deadline:
                 return
@@ -320,6 +321,8 @@ class Attempt:
 
     def __init__(self) -> None:
         self.last: object = None
+        self.seconds = ATTEMPT_S
+        """How long it may take."""
         self.created = False
         """Whether the streams have been created for it."""
 
@@ -357,7 +360,11 @@ def _actual_revision(description: str) -> int | None:
     return int(number) if number.isdigit() else None
 
 
-def _translated(doing: str, failure: Mapping[str, Any]) -> TracecraftError:
+def _stream_of(subject: str) -> str:
+    return subjects.kv_stream(subject.split(".")[1]) if subject.startswith("$KV.") else subjects.LOG
+
+
+def _translated(doing: str, failure: Mapping[str, Any], stream: str) -> TracecraftError:
     """The one place where JetStream's errors become ours."""
     code, description = failure.get("err_code", 0), failure.get("description", "no description")
     kinds = {
@@ -368,5 +375,5 @@ def _translated(doing: str, failure: Mapping[str, Any]) -> TracecraftError:
     if code in kinds:
         return NotFound(kinds[code], doing)
     if code == subjects.STREAM_STORE_FAILED or code in subjects.RESOURCES_EXCEEDED:
-        return LogFull(doing, description)
+        return LogFull(stream, description)
     return BusError(doing, description, code)

@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -230,8 +230,9 @@ class Puller:
         return f"{self._bus.transport.options.js_prefix}.CONSUMER.MSG.NEXT.{self._stream}.{self._config['name']}"
 
     def _on_trouble(self, trouble: ConnectionDropped | NotPermitted) -> None:
-        if _denies(trouble, self._pull_subject, self._inbox):
-            self._denied = trouble
+        denied = _denial(trouble, self._pull_subject, self._inbox)
+        if denied is not None:
+            self._denied = denied
             self._arrived.set()
 
     async def _recreate(self) -> None:
@@ -282,8 +283,13 @@ class Puller:
         self._arrived.set()
 
 
-def _denies(trouble: ConnectionDropped | NotPermitted, *subjects: str) -> TypeGuard[NotPermitted]:
-    return isinstance(trouble, NotPermitted) and trouble.subject in [subject.lower() for subject in subjects]
+def _denial(trouble: ConnectionDropped | NotPermitted, *subjects: str) -> NotPermitted | None:
+    """The trouble, if it is that one of the subjects is denied; nats-py tells them in lower case."""
+    if isinstance(trouble, NotPermitted):
+        for subject in subjects:
+            if subject.lower() == trouble.subject:
+                return NotPermitted(trouble.operation, subject)
+    return None
 
 
 async def fetch_now(bus: Bus, stream: str, consumer: str, limit: int) -> list[Delivery]:
@@ -319,8 +325,9 @@ async def _fetch_once(bus: Bus, consumer: str, limit: int, found: list[Delivery]
             ended.set_exception(trouble)
 
     def on_trouble(trouble: ConnectionDropped | NotPermitted) -> None:
-        if isinstance(trouble, ConnectionDropped) or _denies(trouble, subject, inbox):
-            end(trouble)
+        failure = trouble if isinstance(trouble, ConnectionDropped) else _denial(trouble, subject, inbox)
+        if failure is not None:
+            end(failure)
 
     async def on_message(msg: Msg) -> None:
         if msg.headers and "Status" in msg.headers and not msg.reply:

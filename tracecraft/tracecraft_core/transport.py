@@ -88,10 +88,13 @@ class Transport:
 
     async def connect(self) -> None:
         """Connect, or raise `BusUnreachable` with the reason as soon as every server has refused once."""
+        self._closed = False
+        await self._reconnect()
+
+    async def _reconnect(self) -> None:
         async with self._lock:
-            if self._closed or self._client.is_connected:
-                return
-            await self._connect_client()
+            if not self._closed and not self._client.is_connected:
+                await self._connect_client()
 
     async def _connect_client(self) -> None:
         options, failures = self.options, asyncio.Queue[Exception]()
@@ -108,7 +111,7 @@ class Transport:
         except BaseException:
             attempt.cancel()
             raise
-        if reason is None and client.is_connected:
+        if reason is None and client.is_connected and not self._closed:
             self._client, self._deaf = client, None
             self.clients += 1
             await self._subscribe_inbox()
@@ -182,7 +185,7 @@ class Transport:
         logger.warning("nats: %s to %s is not permitted", operation, subject)
         denied = NotPermitted("publish to" if operation == "publish" else "subscribe to", subject)
         if operation == "subscription" and subject == f"{self._inbox}*".lower():
-            self._deaf = denied
+            self._deaf = NotPermitted("subscribe to", f"{self._inbox}*")
         for wanted, future in self._waiting.values():
             if (self._deaf or wanted.lower() == subject) and not future.done():
                 future.set_exception(self._deaf or NotPermitted("publish to", wanted))
@@ -200,7 +203,7 @@ class Transport:
             async with asyncio.timeout(timeout):
                 while self._client.is_closed and not self._closed:
                     with contextlib.suppress(BusUnreachable):
-                        await self.connect()
+                        await self._reconnect()
                         break
                     await asyncio.sleep(RECONNECT_S)
                 if not self._client.is_connected:

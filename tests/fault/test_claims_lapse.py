@@ -1,0 +1,198 @@
+"""Owners that die or sleep: when a task becomes free, who is told, and what a former owner can still do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fault.programs.handle import Program
+from tracecraft import AsyncSession, ClaimLost, TaskHeld
+from tracecraft_core import subjects
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tracecraft_core.bus import Stored
+    from tracecraft_stack.nats_server import NatsServer
+
+LEASE_S = 2
+
+
+@pytest.fixture
+async def session(nats: NatsServer, project: str) -> AsyncIterator[AsyncSession]:
+    async with AsyncSession(server=nats.url, project=project, agent="observer") as session:
+        yield session
+
+
+async def lease_of(session: AsyncSession, task: str) -> Stored:
+    found = await session.context.bus.leader_get(*session.context.kv(subjects.LEASES, task))
+    assert found is not None
+    return found
+
+
+async def marker_of(session: AsyncSession, task: str) -> Stored:
+    """The mark that the server leaves when it deletes a lease."""
+    async with asyncio.timeout(LEASE_S + 5):
+        while True:
+            found = await lease_of(session, task)
+            if found.lapsed:
+                return found
+            await asyncio.sleep(0.02)
+
+
+def seconds(time_: str) -> float:
+    return datetime.fromisoformat(time_).timestamp()
+
+
+async def test_a_task_whose_holder_was_killed_is_free_when_the_lease_lapses_and_not_before(
+    nats: NatsServer, project: str, session: AsyncSession
+) -> None:
+    with Program("holder", nats.url, project, "alice", "T", LEASE_S) as holder:
+        fence = holder.hear("claimed")["fence"]
+        holder.kill()
+    renewed = await lease_of(session, "T")
+    owners = []
+    while True:
+        try:
+            async with session.claim("T") as claim:
+                break
+        except TaskHeld as held:
+            owners.append(held.owner)
+    assert len(owners) > 10
+    assert set(owners) == {"alice"}
+    record = claim.record
+    assert record.took_over_from is not None
+    assert (record.took_over_from.owner, record.took_over_from.fence, record.attempt) == ("alice", fence, 2)
+    assert claim.fence > fence
+    claimed = await session.context.bus.get(subjects.kv_stream(subjects.TASKS), claim.fence)
+    assert claimed is not None
+    waited = seconds(claimed.time) - seconds(renewed.time)
+    assert LEASE_S <= waited < LEASE_S + 1, f"the takeover came {waited:.3f} s after the last renewal"
+
+
+async def test_who_waits_for_a_task_or_for_its_owner_hears_of_a_killed_holder_within_a_second(
+    nats: NatsServer, project: str, session: AsyncSession
+) -> None:
+    with Program("holder", nats.url, project, "alice", "T", LEASE_S) as holder:
+        holder.hear("claimed")
+        with (
+            Program("waiter", nats.url, project, "watcher", "lost", "T", 30) as watcher,
+            Program("waiter", nats.url, project, "heir", "claim", "T", 30) as heir,
+        ):
+            watcher.hear("waiting")
+            heir.hear("waiting")
+            holder.kill()
+            lapses = seconds((await lease_of(session, "T")).time) + LEASE_S
+            lost, claimed = watcher.hear("failed"), heir.hear("claimed")
+    assert (lost["error"], lost["exit_code"], lost["owner"]) == ("OwnerLost", 6, "alice")
+    assert 0 <= lost["at"] - lapses < 1
+    assert 0 <= claimed["at"] - lapses < 1
+
+
+async def test_waiting_for_a_claim_asks_the_server_nothing_while_nothing_changes(
+    nats: NatsServer, project: str, session: AsyncSession
+) -> None:
+    async with AsyncSession(server=nats.url, project=project, agent="owner") as owner, owner.claim("T", lease=600):
+        waiting = asyncio.create_task(_claim(session, "T", 60))
+        with Program("waiter", nats.url, project, "watcher", "lost", "T", 60) as watcher:
+            watcher.hear("waiting")
+            await asyncio.sleep(1)
+            before = await _requests(session)
+            await asyncio.sleep(1.5)
+            assert await _requests(session) - before <= 1  # the question itself
+        waiting.cancel()
+
+
+async def _claim(session: AsyncSession, task: str, wait: float) -> None:
+    async with session.claim(task, wait=wait):
+        return
+
+
+async def _requests(session: AsyncSession) -> int:
+    """How many requests JetStream has answered to this account."""
+    info = await session.context.bus.api("INFO")
+    return int(info["api"]["total"])
+
+
+async def test_a_holder_that_slept_beyond_its_lease_cannot_complete_and_learns_who_has_the_task(
+    nats: NatsServer, project: str, session: AsyncSession
+) -> None:
+    with Program("holder", nats.url, project, "sleeper", "T", LEASE_S) as holder:
+        holder.hear("claimed")
+        holder.stop()
+        async with session.claim("T", wait=LEASE_S + 5) as claim:
+            holder.resume()
+            refused = holder.ask("complete")
+            assert (refused["error"], refused["exit_code"]) == ("ClaimLost", 4)
+            assert (refused["owner"], refused["state"]) == ("observer", "claimed")
+            holder.say("end")
+            assert holder.hear("left")["owner"] == "observer"
+            found = await session.tasks.show("T")
+            assert found is not None
+            assert (found.revision, found.record.owner) == (claim.fence, "observer")
+    finished = await session.tasks.show("T")
+    assert finished is not None
+    assert (finished.record.state, finished.record.owner) == ("done", "observer")
+
+
+async def test_a_holder_that_slept_while_nobody_wanted_the_task_learns_that_its_lease_lapsed(
+    nats: NatsServer, project: str, session: AsyncSession
+) -> None:
+    with Program("holder", nats.url, project, "sleeper", "T", 1) as holder:
+        fence = holder.hear("claimed")["fence"]
+        holder.stop()
+        await marker_of(session, "T")
+        holder.resume()
+        async with asyncio.timeout(5):  # it wakes up and looks at its clock
+            while "error" not in await asyncio.to_thread(holder.ask, "check"):
+                pass
+        refused = holder.ask("complete")
+    assert (refused["error"], refused["owner"]) == ("ClaimLost", None)
+    assert "anyone may claim it" in refused["text"]
+    found = await session.tasks.show("T")
+    assert found is not None
+    assert found.revision == fence
+
+
+async def test_a_claim_outlives_a_restart_of_the_server_that_is_shorter_than_its_lease(
+    own_nats: NatsServer, project: str
+) -> None:
+    with Program("holder", own_nats.url, project, "alice", "T", 6) as holder:
+        fence = holder.hear("claimed")["fence"]
+        for _ in range(2):
+            own_nats.kill()
+            own_nats.start()
+            await asyncio.sleep(2.5)  # longer than a third of the lease: a renewal falls into it
+        assert "error" not in holder.ask("check")
+        assert "error" not in holder.ask("complete")
+    async with AsyncSession(server=own_nats.url, project=project, agent="observer") as session:
+        found = await session.tasks.show("T")
+    assert found is not None
+    assert (found.record.state, found.record.owner, found.record.attempt) == ("done", "alice", 1)
+    assert found.revision > fence
+
+
+async def test_a_holder_that_cannot_reach_the_bus_fences_itself_when_its_lease_lapses(
+    own_nats: NatsServer, project: str
+) -> None:
+    async with AsyncSession(server=own_nats.url, project=project, agent="alice") as session:
+        ran_on: list[float] = []
+        with pytest.raises(ClaimLost, match="T"):
+            await _work_without_the_bus(session, own_nats, ran_on)
+        assert len(ran_on) == 1
+        assert 1.5 < ran_on[0] <= 3.2, f"the body ran on for {ran_on[0]:.2f} s"
+
+
+async def _work_without_the_bus(session: AsyncSession, nats: NatsServer, ran_on: list[float]) -> None:
+    async with session.claim("T", lease=3):
+        started = time.monotonic()
+        nats.pause()
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ran_on.append(time.monotonic() - started)
+            nats.resume()
