@@ -40,11 +40,15 @@ COMMANDS: Final = {
     cls=LazyGroup,
     package="tracecraft_cli.commands",
     table=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "auto_envvar_prefix": "TRACECRAFT",  # the twin of claim --lease is TRACECRAFT_CLAIM_LEASE
+    },
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 someone else has it, 4 you lost your claim, "
-    "5 a task failed or is blocked, 6 its owner died, 69 no bus, 124 timed out.",
+    "5 a task failed or is blocked, 6 its owner died, 7 nothing left to claim, 69 no bus, 124 timed out.",
 )
-@click.version_option(package_name="tracecraft-nats")
+@click.version_option(package_name="tracecraft-nats", allow_from_autoenv=False)
 @add_options
 @click.pass_context
 def main(ctx: click.Context, /, as_json: bool, **flags: Any) -> None:

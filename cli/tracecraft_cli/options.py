@@ -56,7 +56,8 @@ def add_options(function: Callable[..., _R]) -> Callable[..., _R]:
     for name, meaning in reversed(FLAGS.items()):
         short = (_SHORT[name],) if name in _SHORT else ()
         text = f"{meaning} [env: TRACECRAFT_{name.upper()}]"
-        function = click.option(*short, f"--{name}", metavar=name.upper(), help=text)(function)
+        declare = click.option(*short, f"--{name}", metavar=name.upper(), help=text, allow_from_autoenv=False)
+        function = declare(function)
     json_help = "Print one JSON object a result. [env: TRACECRAFT_JSON]"
     return click.option("--json", "as_json", is_flag=True, envvar="TRACECRAFT_JSON", help=json_help)(function)
 

@@ -35,7 +35,7 @@ def main(agent: str) -> None:
                     print(f"{agent} has {claim.task}", flush=True)
                     survey(session, claim)
                     done += 1
-            except tracecraft.NotFound:  # nothing is left
+            except tracecraft.NothingLeft:  # nothing is left
                 break
         print(f"{agent} did {done} surveys", flush=True)
 

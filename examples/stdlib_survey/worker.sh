@@ -9,7 +9,7 @@ while true; do
     case $? in
         0) ;;                 # done, the next one
         3 | 4) ;;             # somebody else was faster, or took it over
-        1) break ;;           # nothing is left
+        7) break ;;           # nothing is left
         *) exit 1 ;;
     esac
 done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,6 +45,8 @@ class BackgroundLoop:
 
     def check(self) -> None:
         """Raise `UsageError` where `run` cannot work."""
+        if sys.is_finalizing():  # the loop's thread stands still already: nothing would ever answer
+            raise UsageError("the interpreter is shutting down: close the session before the program ends")
         if os.getpid() != self._pid:
             raise UsageError(
                 "this session was opened in another process: a forked child opens its own with tracecraft.connect()"

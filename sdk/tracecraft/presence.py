@@ -55,10 +55,12 @@ class Announcer:
         self._mode: PresenceMode = mode
         self._ttl = LIVE_TTL_S if mode == "live" else ONESHOT_TTL_S
         self._joined = False
+        self._announced = 0.0
 
     async def announce(self, tasks: tuple[str, ...] = ()) -> None:
-        """Write presence for another TTL; the first time also register the mailbox and say ``joined``."""
-        if not self._joined:
+        """Write presence for another TTL; the first time, and after a lapse, also be registered and say ``joined``."""
+        now = asyncio.get_running_loop().time()
+        if not self._joined or now - self._announced > self._ttl:
             await self._join()
         record = Presence(
             session=self._context.holder.session,
@@ -70,6 +72,7 @@ class Announcer:
         )
         _, subject = self._context.kv(subjects.AGENTS, self._context.agent)
         await self._context.bus.publish(subject, bodies.encode(record), ttl=self._ttl)
+        self._announced = now
 
     async def _join(self) -> None:
         context = self._context

@@ -177,3 +177,14 @@ def test_the_shell_is_offered_commands_and_options(run: Run) -> None:
     assert offered("tracecraft memory h") == {"history"}
     assert "--if-absent" in offered("tracecraft memory set --if")
     assert offered("tracecraft inbox a") == {"ack"}
+
+
+def test_every_option_has_an_environment_twin(cli: CommandLine) -> None:
+    cli("memory", "set", "a.b", "1", agent="writer")
+    cli("memory", "set", "c.d", "2", agent="writer")
+    listed = cli("memory", "list", agent="writer", env={"TRACECRAFT_MEMORY_LIST_PREFIX": "c."})
+    assert "c.d" in listed.stdout
+    assert "a.b" not in listed.stdout
+    overridden = cli("memory", "list", "--prefix", "a.", agent="writer", env={"TRACECRAFT_MEMORY_LIST_PREFIX": "c."})
+    assert "a.b" in overridden.stdout
+    assert "c.d" not in overridden.stdout

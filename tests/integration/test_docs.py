@@ -8,6 +8,7 @@ A fence says what its block is:
 - ``… file=NAME``: the block is written into that file, and not run.
 - ``json NAME``: an example of that body, which must fit its schema.
 - ``… not-run: REASON``: shown, but not run. There may only be a few of them.
+- ``sql``: a query of the database; it must run on one that the bridge has made.
 - ``text``, ``toml``, ``yaml``, ``json``, ``ini``: shown only.
 
 A page gets a nats-server of its own, found by TRACECRAFT_SERVER. A page that runs ``tracecraft serve`` gets none, and
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 import jsonschema
+import psycopg
 import pytest
 import yaml
 
@@ -42,11 +44,13 @@ from tracecraft_stack.ports import free_port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tracecraft_stack import Stack
+
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MOST_NOT_RUN: Final = 12
 RUN: Final = ("console", "bash", "python")
-SHOWN: Final = ("text", "toml", "yaml", "json", "ini")
+SHOWN: Final = ("text", "toml", "yaml", "json", "ini", "sql")
 _FENCE: Final = re.compile(r"^```(.*?)$(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -282,6 +286,17 @@ def test_examples_of_bodies_fit_their_schema(block: Block) -> None:
     fields = set(json.loads(block.text)) - schema["properties"].keys()
     jsonschema.Draft202012Validator(schema).validate(json.loads(block.text))
     assert fields == set(), "the example has fields that the body does not have"
+
+
+def test_queries_run_on_the_database_of_a_bridge(stack: Stack) -> None:
+    queries = [(str(block), block.text) for page in PAGES for block in blocks(page) if block.language == "sql"]
+    assert queries
+    with psycopg.connect(stack.state.postgres_dsn, autocommit=True) as database:
+        for where, query in queries:
+            try:
+                database.execute(query.encode())
+            except psycopg.Error as error:
+                pytest.fail(f"{where}: {error}")
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -155,3 +155,9 @@ def test_an_option_that_does_not_exist_is_still_an_error(dashed: Callable[..., t
     code, output = dashed("w", option)
     assert code == 2
     assert f"No such option {option!r}" in output or f"No such option: {option}" in output
+
+
+@pytest.mark.parametrize("value", [float("nan"), [1, {"a": float("-inf")}], object()])
+def test_a_value_that_json_cannot_hold_is_refused_and_not_changed(value: object) -> None:
+    with pytest.raises(UsageError, match="cannot be stored as JSON"):
+        value_to_json(value)

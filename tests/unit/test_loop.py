@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -65,6 +66,7 @@ def test_a_forked_child_is_refused_and_gets_a_loop_of_its_own(loop: BackgroundLo
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.alarm(10)  # a child that hangs must not outlive the test
         answer = "no error"
         try:
             loop.run(double(1))

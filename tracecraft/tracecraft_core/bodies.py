@@ -7,11 +7,12 @@ They are msgspec structs, not pydantic models: importing pydantic costs a one-sh
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from tracecraft_core.errors import Malformed
+from tracecraft_core.errors import Malformed, UsageError
 
 TaskState = Literal["open", "claimed", "done", "failed", "blocked", "needs_review"]
 Settlement = Literal["done", "failed", "blocked", "needs_review"]
@@ -175,8 +176,17 @@ def decode_message(data: bytes) -> Message:
 
 
 def value_to_json(value: Any) -> bytes:
-    """A memory value as it is stored."""
-    return msgspec.json.encode(value)
+    """A memory value as it is stored. Raises `UsageError` for what JSON cannot hold: NaN, infinity, an open file."""
+    try:
+        body = msgspec.json.encode(value)
+        if b"null" in body and not isinstance(
+            value, msgspec.Raw
+        ):  # msgspec writes NaN as null: a value must not change on its way
+            json.dumps(msgspec.to_builtins(value), allow_nan=False)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        shown = repr(value)
+        raise UsageError(f"{shown[:80]} cannot be stored as JSON: {error}") from None
+    return body
 
 
 def value_from_json(data: bytes) -> Any:

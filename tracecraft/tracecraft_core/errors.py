@@ -17,6 +17,7 @@ TracecraftError                          1
 ├── OutcomeUnknown                      69   the bus went away in the middle of a write
 ├── WaitTimeout (TimeoutError)         124   what you waited for did not happen in time
 ├── NotFound (LookupError)               1   no such key, revision, task or message
+│   └── NothingLeft                      7   every task that matches is settled
 ├── NotPermitted (PermissionError)       1   the bus user lacks a right
 ├── Malformed                            1   a record that some client wrote cannot be understood
 ├── LogFull                              1   the log takes no more: nothing was written
@@ -190,6 +191,12 @@ class NotFound(TracecraftError, LookupError):
     def __init__(self, kind: str, name: str, hint: str = "") -> None:
         super().__init__(f"no {kind} {name!r}{': ' + hint if hint else ''}")
         self.kind, self.name = kind, name
+
+
+class NothingLeft(NotFound):
+    """Nothing is left to claim: no task matches, or all that match are settled. A worker's loop ends here."""
+
+    exit_code = 7
 
 
 class NotPermitted(TracecraftError, PermissionError):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tracecraft_core import contexts, local, names
+from tracecraft_core import contexts, local, names, urls
 from tracecraft_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
     "tls_ca": "path of the certificate authority's certificate",
     "tls_cert": "path of the client's certificate",
     "tls_key": "path of the client's key",
+    "inbox_prefix": "first tokens of the subjects for replies, where permissions protect them: _INBOX_writer",
 }
 """Every setting and what it means; its environment twin is ``TRACECRAFT_`` and the name in capitals."""
 
@@ -62,16 +63,15 @@ class Settings:
     @property
     def server(self) -> str:
         """The servers, without secrets."""
-        return re.sub(r"//[^@/]+@", "//", self.values["server"])
+        return ",".join(urls.without_secrets(server) for server in urls.split(self.values["server"]))
 
     def server_options(self) -> ServerOptions:
         """How to reach the bus."""
         from tracecraft_core.transport import ServerOptions
 
         values = self.values
-        servers = tuple(_url(part.strip()) for part in values["server"].split(",") if part.strip())
         return ServerOptions(
-            servers=servers,
+            servers=urls.split(values["server"]),
             token=values.get("token"),
             user=values.get("user"),
             password=values.get("password"),
@@ -191,10 +191,6 @@ def default_agent(folder: Path) -> str:
         re.sub(r"[^A-Za-z0-9_-]+", "-", part).strip("-") for part in (folder.name, socket.gethostname().split(".")[0])
     ]
     return "-".join(word for word in words if word)[: names.MAX_TOKEN] or "agent"
-
-
-def _url(server: str) -> str:
-    return server if "://" in server else f"nats://{server}"
 
 
 def _path(values: Mapping[str, str], name: str) -> str | None:

@@ -27,6 +27,15 @@ MAX_CONSUMERS: Final = 20_000
 
 _SECOND: Final = 1_000_000_000
 
+_KEEPS_ALL: Final[dict[str, Any]] = {
+    "discard": "new",
+    "max_age": 0,
+    "max_msg_size": -1,
+    "no_ack": False,
+    "republish": None,
+}
+"""What every stream needs so that nothing acknowledged is dropped; a limit of bytes or messages only refuses."""
+
 
 @dataclass(frozen=True, slots=True)
 class Drift:
@@ -58,7 +67,7 @@ def _bucket(bucket: str, replicas: int, **special: Any) -> dict[str, Any]:
         "subjects": [f"$KV.{bucket}.>"],
         "retention": "limits",
         "storage": "file",
-        "discard": "new",
+        **_KEEPS_ALL,
         "num_replicas": replicas,
         "allow_rollup_hdrs": True,
         "allow_direct": False,
@@ -84,7 +93,7 @@ def _log(replicas: int) -> dict[str, Any]:
         "subjects": [f"{subjects.ROOT}.>"],
         "retention": "limits",
         "storage": "file",
-        "discard": "new",
+        **_KEEPS_ALL,
         "num_replicas": replicas,
         "allow_direct": True,
         "max_consumers": MAX_CONSUMERS,

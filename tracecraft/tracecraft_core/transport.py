@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_core.errors import BusUnreachable, NotPermitted
 from tracecraft_core.nats_client import Client, errors
+from tracecraft_core.urls import without_secrets
 
 if TYPE_CHECKING:
     import ssl
@@ -61,7 +62,7 @@ class ServerOptions:
 
     def shown(self) -> str:
         """The servers without their secrets, for messages to people."""
-        return ", ".join(re.sub(r"//[^@/]+@", "//", server) for server in self.servers)
+        return ", ".join(without_secrets(server) for server in self.servers)
 
 
 class Transport:
