@@ -43,7 +43,7 @@ def newest(messages: Sequence[InboxMessage], budget: int, size: Callable[[InboxM
     ordered = sorted(messages, key=lambda message: -message.id)
     total = sum(size(message) for message in ordered)
     if total > left:
-        left -= _room(budget)
+        left -= _room(budget) + 1  # and the end of that line
     whole: list[InboxMessage] = []
     rest: list[int] = []
     for message in ordered:
