@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.support.project",
     "tests.support.cli",
     "tests.support.stack",
+    "tests.support.bridge",
 ]

@@ -125,7 +125,7 @@ class Mirror:
         return behind_gap
 
     def _reached(self, position: Position, message: LogMessage | None = None) -> None:
-        self._progress.move(position)
+        self._progress.move(position, 0 if message is None else message.pending)
         self._health.epoch, self._health.seq = position.epoch, position.seq
         if message is not None:
             self._health.mirrored_time = message.time / NANOSECONDS

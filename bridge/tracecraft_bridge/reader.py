@@ -91,11 +91,15 @@ class LogReader:
         self._generation = transport.generation
         await self._place_consumer()
         self._inbox = transport.new_inbox()
-        parser = await frame_parser(transport._client)
+        parser = await frame_parser(transport.client)
         self._subscription = await transport.subscribe(self._inbox, _never)
         self._sinks, self._sid = parser.sinks, str(self._subscription._id).encode()
         self._sinks[self._sid] = self._on_frames
-        await self._ask()
+        try:
+            await self._ask()
+        except SessionOver:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

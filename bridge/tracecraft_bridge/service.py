@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from tracecraft_bridge.beats import Beats
 from tracecraft_bridge.continuity import CheckpointMoved
 from tracecraft_bridge.database import Connection, connect
 from tracecraft_bridge.health import Health
@@ -141,6 +142,7 @@ class Service:
         return [
             self._steadily("lost tasks", self._lost_tasks),
             self._steadily("lost agents", self._lost_agents),
+            self._steadily("beats", self._beats),
             self._steadily("housekeeping", self._housekeeping),
         ]
 
@@ -167,6 +169,9 @@ class Service:
     async def _lost_agents(self, connection: Connection) -> None:
         events = LostEvents(self._bus, connection, self._progress, self._metrics)
         await LostAgents(self._bus, connection, events, self._progress).run()
+
+    async def _beats(self, _: Connection) -> None:
+        await Beats(self._bus, self._progress, self._metrics).run()
 
     async def _housekeeping(self, connection: Connection) -> None:
         revisions = Revisions(self._bus, connection, self._settings.trim_age, self._metrics)

@@ -24,7 +24,8 @@ GRACE_S: Final = 5.0
 TAIL_BYTES: Final = 2_000
 """How much of the end of standard error is kept."""
 
-_GUARD: Final = 'read -r _; kill -TERM "-$1" && sleep "$2" && kill -KILL "-$1"'
+_GUARD: Final = 'read -r group || exit; read -r _; kill -TERM "-$group" && sleep "$1" && kill -KILL "-$group"'
+"""Told the group, it reads on from a pipe that nobody writes to again: the pipe ends when we do."""
 
 
 class Program:
@@ -44,20 +45,34 @@ class Program:
         env: Mapping[str, str] | None = None,
         on_output: Callable[[bytes], None] | None = None,
     ) -> None:
-        self._process = subprocess.Popen(
-            argv,
-            shell=isinstance(argv, str),
-            env=env,
-            stdin=subprocess.DEVNULL if on_output else None,
-            stdout=subprocess.PIPE if on_output else None,
-            stderr=subprocess.STDOUT if on_output else subprocess.PIPE,
-            start_new_session=True,
-        )
-        self._guard = _start_guard(self._process.pid)
+        self._guard = _start_guard()  # first, so that the program is alone for no longer than it takes to write a line
+        try:
+            self._process = self._start(argv, env, piped=on_output is not None)
+        except OSError:
+            self._guard.communicate()
+            raise
         self._pass_on = on_output or _to_stderr
         self._tail = b""
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def _start(
+        self, argv: Sequence[str] | str, env: Mapping[str, str] | None, *, piped: bool
+    ) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            argv,
+            shell=isinstance(argv, str),
+            env=env,
+            stdin=subprocess.DEVNULL if piped else None,
+            stdout=subprocess.PIPE if piped else None,
+            stderr=subprocess.STDOUT if piped else subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._guard.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._guard.stdin.write(f"{process.pid}\n".encode())
+            self._guard.stdin.flush()
+        return process
 
     @property
     def tail(self) -> str:
@@ -113,10 +128,9 @@ def _to_stderr(piece: bytes) -> None:
         sys.stderr.buffer.flush()
 
 
-def _start_guard(group: int) -> subprocess.Popen[bytes]:
-    """It reads from a pipe that nobody writes to; the pipe ends when we do."""
+def _start_guard() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        ["/bin/sh", "-c", _GUARD, "tracecraft-guard", str(group), f"{GRACE_S:.0f}"],
+        ["/bin/sh", "-c", _GUARD, "tracecraft-guard", f"{GRACE_S:.0f}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -16,7 +16,6 @@ from tracecraft_core.errors import Refused, TaskHeld, TaskNotReady, TaskSettled,
 
 if TYPE_CHECKING:
     from tracecraft import AsyncSession
-    from tracecraft.board import Board
     from tracecraft.claims import Held
     from tracecraft.context import Context
 
@@ -49,35 +48,21 @@ async def take(session: AsyncSession, wish: Wish) -> list[Held]:
 
 
 async def _take_together(context: Context, wish: Wish) -> list[Held]:
-    try:
+    if not wish.wait:
         return await _take_all(context, wish)
-    except Refused as error:
-        if not wish.wait or isinstance(error, TaskSettled):
-            raise
-        refusal = error
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wish.wait
     async with boards.watch(context, [">"]) as board:
         while True:
             board.changed.clear()
-            if all(_looks_free(board, context, task) for task in wish.tasks):
-                try:
-                    return await _take_all(context, wish)
-                except TaskSettled:
-                    raise
-                except Refused as error:
-                    refusal = error
-            if not await board.next_change(max(0.0, deadline - loop.time())):
-                raise WaitTimeout(f"{' and '.join(wish.tasks)} to become free together ({refusal})", wish.wait)
-
-
-def _looks_free(board: Board, context: Context, task: str) -> bool:
-    """Whether a try may succeed. Trying blindly would change the board, and so wake this very wait, for ever."""
-    known, lease = board.tasks.get(task), board.leases.get(task)
-    if lease is not None and (lease.owner, lease.session) != (context.holder.agent, context.holder.session):
-        return False
-    states = {other.id: str(other.record.state) for other in board.tasks.values()}
-    return known is None or not tasks.unmet(known.record, states)
+            try:
+                return await _take_all(context, wish)
+            except TaskSettled:
+                raise
+            except Refused as refusal:
+                if not await board.next_change(max(0.0, deadline - loop.time())):
+                    what = f"{' and '.join(wish.tasks)} to become free together ({refusal})"
+                    raise WaitTimeout(what, wish.wait) from None
 
 
 async def _take_all(context: Context, wish: Wish) -> list[Held]:
@@ -95,7 +80,10 @@ async def _take_all(context: Context, wish: Wish) -> list[Held]:
 
 
 async def _check_free(context: Context, task: str) -> None:
-    """Refuse before anything is written, when it is plain: an unknown task is created by a claim, also a vain one."""
+    """Refuse before anything is written, when it is plain.
+
+    A claim that is given back leaves its traces: a task that nobody planned, and a change that wakes who waits.
+    """
     found, lease = await asyncio.gather(claims.read(context, task), leases.read(context, task))
     owner = lease.lease
     if owner is not None and (owner.owner, owner.session) != (context.holder.agent, context.holder.session):

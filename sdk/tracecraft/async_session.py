@@ -179,8 +179,8 @@ class AsyncSession:
     ) -> AsyncClaim:
         """Claim the first task of a pattern that can be claimed, for an ``async with`` block.
 
-        Entering raises `NotFound` when nothing that matches is left to do, `Refused` when all that is left is held or
-        waits for others, `WaitTimeout`.
+        Entering raises `NothingLeft` when nothing that matches is left to do, `Refused` when all that is left is
+        held or waits for others, `WaitTimeout`.
         """
         names.pattern(pattern)
         ttl = leases.check_ttl(lease)

@@ -176,6 +176,11 @@ async def _take(
     except RevisionConflict:
         await leases.drop(context, task, lease_revision)
         return None
+    except TracecraftError:  # nobody will settle this claim, even if the record should have been written
+        with contextlib.suppress(TracecraftError, TimeoutError):
+            async with asyncio.timeout(1):
+                await leases.drop(context, task, lease_revision)
+        raise
     return Held(task, mine, fence, lease_revision, ttl, renewed_at=sent)
 
 
@@ -224,7 +229,9 @@ async def hold(context: Context, task: str) -> Held:
 
     Raises `NotFound` for an unknown task and `ClaimLost` when the claim is not theirs (any more).
     """
-    found, lease = await asyncio.gather(read(context, task), leases.read(context, task))
+    # The lease first: were it read last, the revision of a thief's tombstone could pass for that of our own lease.
+    lease = await leases.read(context, task)
+    found = await read(context, task)
     if found is None:
         raise NotFound("task", task, "claim creates it")
     if not context.holder.holds(found.record):

@@ -13,6 +13,7 @@ from tracecraft import claims, leases
 from tracecraft_core import names, tasks
 from tracecraft_core.errors import (
     NotFound,
+    NothingLeft,
     OwnerLost,
     Refused,
     TaskFailed,
@@ -74,8 +75,8 @@ async def claim_next(
 ) -> Held:
     """Claim the first task that can be claimed among those that match, waiting up to ``wait`` seconds for one.
 
-    Raises `NotFound` when no task that matches is left to do, `Refused` when what is left is held or waits for others
-    (without ``wait``), `WaitTimeout`.
+    Raises `NothingLeft` when no task that matches is left to do, `Refused` when what is left is held or waits for
+    others (without ``wait``), `WaitTimeout`.
     """
     names.pattern(pattern)
     async with _board(context, shared) as board:
@@ -104,7 +105,7 @@ def _nothing(board: Board, pattern: str, *, waiting: bool) -> Exception:
     unsettled = [task for task in matching if task.record.state not in tasks.SETTLED]
     if not unsettled and (matching or not waiting):
         settled = f"all {len(matching)} that match are settled" if matching else "none matches"
-        return NotFound("task left to claim", pattern, settled)
+        return NothingLeft("task left to claim", pattern, settled)
     if not unsettled:
         return Refused(f"no task matches {pattern} yet")
     return Refused(f"nothing to claim in {pattern} right now: {'; '.join(_why_not(board, unsettled))}")

@@ -6,13 +6,12 @@ import asyncio
 import shutil
 from typing import TYPE_CHECKING, Protocol
 
-from tests.support.bridge import Rig, append_raw, bridge_postgres, fresh_headers, rig, until_health
+from tests.support.bridge import append_raw, fresh_headers, until_health
 from tracecraft_core import topology
 
 if TYPE_CHECKING:
+    from tests.support.bridge import Rig
     from tracecraft_core.bus import Bus
-
-__all__ = ["bridge_postgres", "rig"]
 
 KILLS = 5
 

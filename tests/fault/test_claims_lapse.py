@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+import urllib.request
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,9 @@ import pytest
 
 from tests.fault.programs.handle import Program
 from tracecraft import AsyncSession, ClaimLost, TaskHeld
-from tracecraft_core import subjects
+from tracecraft_core import subjects, topology
+from tracecraft_core.bus import Bus
+from tracecraft_core.transport import ServerOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from tracecraft_stack.nats_server import NatsServer
 
 LEASE_S = 2
+LEASES = subjects.kv_stream(subjects.LEASES)
 
 
 @pytest.fixture
@@ -93,29 +98,48 @@ async def test_who_waits_for_a_task_or_for_its_owner_hears_of_a_killed_holder_wi
     assert 0 <= claimed["at"] - lapses < 1
 
 
-async def test_waiting_for_a_claim_asks_the_server_nothing_while_nothing_changes(
-    nats: NatsServer, project: str, session: AsyncSession
+async def test_waiting_for_a_claim_or_an_owner_asks_the_server_nothing_while_nothing_changes(
+    own_nats: NatsServer, project: str
 ) -> None:
-    async with AsyncSession(server=nats.url, project=project, agent="owner") as owner, owner.claim("T", lease=600):
-        waiting = asyncio.create_task(_claim(session, "T", 60))
-        with Program("waiter", nats.url, project, "watcher", "lost", "T", 60) as watcher:
+    async with (
+        AsyncSession(server=own_nats.url, project=project, agent="owner") as owner,
+        AsyncSession(server=own_nats.url, project=project, agent="heir") as heir,
+        owner.claim("T", lease=600),
+    ):
+        waiting = asyncio.create_task(_claim(heir, "T", 60))
+        with Program("waiter", own_nats.url, project, "watcher", "lost", "T", 60) as watcher:
             watcher.hear("waiting")
-            await asyncio.sleep(1)
-            before = await _requests(session)
+            await _quiet(own_nats)
+            before = await _messages_in(own_nats)
             await asyncio.sleep(1.5)
-            assert await _requests(session) - before <= 1  # the question itself
+            assert await _messages_in(own_nats) - before <= 3  # every agent renews its presence each 10 s
+            assert watcher.heard() == []
+        assert not waiting.done()
         waiting.cancel()
+
+
+async def _quiet(nats: NatsServer) -> None:
+    """Wait until nobody asks the server for anything: those who wait have begun to."""
+    async with asyncio.timeout(10):
+        before = -1
+        while (now := await _messages_in(nats)) != before:
+            before = now
+            await asyncio.sleep(0.4)
+
+
+async def _messages_in(nats: NatsServer) -> int:
+    """How many messages clients have sent to the server so far."""
+
+    def read() -> int:
+        with urllib.request.urlopen(f"{nats.monitor_url}/varz") as answer:
+            return int(json.load(answer)["in_msgs"])
+
+    return await asyncio.to_thread(read)
 
 
 async def _claim(session: AsyncSession, task: str, wait: float) -> None:
     async with session.claim(task, wait=wait):
         return
-
-
-async def _requests(session: AsyncSession) -> int:
-    """How many requests JetStream has answered to this account."""
-    info = await session.context.bus.api("INFO")
-    return int(info["api"]["total"])
 
 
 async def test_a_holder_that_slept_beyond_its_lease_cannot_complete_and_learns_who_has_the_task(
@@ -161,7 +185,7 @@ async def test_a_holder_that_slept_while_nobody_wanted_the_task_learns_that_its_
 async def test_a_claim_outlives_a_restart_of_the_server_that_is_shorter_than_its_lease(
     own_nats: NatsServer, project: str
 ) -> None:
-    with Program("holder", own_nats.url, project, "alice", "T", 6) as holder:
+    with Program("holder", own_nats.url, project, "alice", "T", 4) as holder:
         fence = holder.hear("claimed")["fence"]
         for _ in range(2):
             own_nats.kill()
@@ -196,3 +220,50 @@ async def _work_without_the_bus(session: AsyncSession, nats: NatsServer, ran_on:
         finally:
             ran_on.append(time.monotonic() - started)
             nats.resume()
+
+
+async def test_a_lease_that_went_without_a_trace_while_nobody_could_watch_is_noticed(
+    own_nats: NatsServer, project: str
+) -> None:
+    """A client that was cut off for minutes finds its watchers forgotten, and the marker of the lapse gone as well."""
+    async with Bus(ServerOptions(servers=(own_nats.url,))) as bus:
+        for definition in topology.definitions():  # the same, but for markers that are gone after a second
+            marked = {"subject_delete_marker_ttl": 10**9} if definition["name"] == LEASES else {}
+            await bus.api(f"STREAM.CREATE.{definition['name']}", definition | marked)
+    async with AsyncSession(server=own_nats.url, project=project, agent="observer") as session:
+        with (
+            Program("holder", own_nats.url, project, "alice", "T", 4) as holder,
+            Program("waiter", own_nats.url, project, "heir", "claim", "T", 60) as heir,
+        ):
+            holder.hear("claimed")
+            heir.hear("waiting")
+            names: list[str] = []
+            async with asyncio.timeout(10):
+                while not names:
+                    names = await _loaded_watchers(session, LEASES)
+            holder.stop()
+            await _quiet(own_nats)
+            heir.stop()
+            for name in names:
+                await session.context.bus.api(f"CONSUMER.DELETE.{LEASES}.{name}")
+            holder.kill()
+            await _nothing_left(session, "T")
+            heir.resume()
+            heir.hear("claimed", 10)
+
+
+async def _nothing_left(session: AsyncSession, task: str) -> None:
+    """Wait until neither a lease nor its marker is there."""
+    async with asyncio.timeout(10):
+        while True:
+            if await session.context.bus.leader_get(*session.context.kv(subjects.LEASES, task)) is None:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def _loaded_watchers(session: AsyncSession, stream: str) -> list[str]:
+    """The watchers of this project's leases that have heard the one there is."""
+    found = await session.context.bus.api(f"CONSUMER.LIST.{stream}", {"offset": 0})
+    mine = session.context.kv(subjects.LEASES, ">")[1]
+    watchers = [consumer for consumer in found["consumers"] if consumer["config"].get("filter_subject") == mine]
+    return [watcher["name"] for watcher in watchers if watcher["delivered"]["consumer_seq"]]

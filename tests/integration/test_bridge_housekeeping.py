@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.support.bridge import Rig, bridge_postgres, metrics, rig
+from tests.support.bridge import metrics
 from tracecraft_core import topology
 
 if TYPE_CHECKING:
+    from tests.support.bridge import Rig
     from tracecraft_core.bus import Bus
-
-__all__ = ["bridge_postgres", "rig"]
 
 KEY = "$KV.tc_memory.p.k"
 

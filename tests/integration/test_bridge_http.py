@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.bridge import Rig, append_raw, bridge_postgres, fresh_headers, healthz, metrics, rig, until_health
+from tests.support.bridge import append_raw, fresh_headers, healthz, metrics, until_health
 from tracecraft_bridge.health import Health
 from tracecraft_bridge.listener import Listener
 from tracecraft_bridge.metrics import Metrics
 from tracecraft_core import topology
 
 if TYPE_CHECKING:
+    from tests.support.bridge import Rig
     from tracecraft_stack.bridge import BridgeServer
-
-__all__ = ["bridge_postgres", "rig"]
 
 
 def _samples(bridge: BridgeServer) -> dict[str, float]:

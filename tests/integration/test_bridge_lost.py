@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.support.bridge import Rig, bridge_postgres, rig, until_health
+from tests.support.bridge import until_health
 from tracecraft_core import bodies, subjects, topology
 from tracecraft_core.bodies import AgentEvent, Lease, Owner, Presence, TaskRecord
 
 if TYPE_CHECKING:
+    from tests.support.bridge import Rig
     from tracecraft_core.bodies import PresenceMode
     from tracecraft_core.bus import Bus
-
-__all__ = ["bridge_postgres", "rig"]
 
 TTL_S = 1
 LOST = "SELECT agent, body->>'task', (body->>'fence')::int FROM log_current WHERE event = 'lost' ORDER BY seq"

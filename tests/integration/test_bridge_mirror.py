@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.support.bridge import Rig, append_raw, bridge_postgres, fresh_headers, healthz, rig, until_health
+from tests.support.bridge import append_raw, fresh_headers, healthz, until_health
 from tracecraft_bridge.continuity import Position
 from tracecraft_bridge.copy_format import LogMessage
 from tracecraft_bridge.database import connect
@@ -23,9 +23,8 @@ from tracecraft_core import subjects, topology
 from tracecraft_core.errors import NotFound
 
 if TYPE_CHECKING:
+    from tests.support.bridge import Rig
     from tracecraft_core.bus import Bus
-
-__all__ = ["bridge_postgres", "rig"]
 
 DATABASE_PAGE = Path(__file__).parents[2] / "docs" / "reference" / "database.md"
 
@@ -151,7 +150,7 @@ async def test_headers_that_lie_are_kept_as_they_are(rig: Rig) -> None:
 
 async def _publish_bytes(bus: Bus, subject: bytes, headers: bytes, body: bytes) -> None:
     """A frame that no decent client sends."""
-    client = bus.transport._client
+    client = bus.transport.client
     frame = b"HPUB %s %d %d\r\n%s%s\r\n" % (subject, len(headers), len(headers) + len(body), headers, body)
     await client._send_command(frame)
     await client._flush_pending()

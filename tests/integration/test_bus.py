@@ -163,7 +163,9 @@ async def test_no_consumer_stays_behind_when_a_watcher_ends(bus: Bus, project: s
     async with Puller(bus, subjects.LOG, config):
         await bus.api(f"CONSUMER.INFO.{subjects.LOG}.{config['name']}")
     with pytest.raises(NotFound):
-        await bus.api(f"CONSUMER.INFO.{subjects.LOG}.{config['name']}")
+        async with asyncio.timeout(5):
+            while True:  # the deletion is on its way
+                await bus.api(f"CONSUMER.INFO.{subjects.LOG}.{config['name']}")
 
 
 def test_headers_are_read_from_their_wire_form() -> None:
@@ -195,7 +197,8 @@ async def test_verbs_that_meet_a_fresh_server_together_all_succeed(own_nats: Nat
             bus.publish(subjects.broadcast("p", "a"), b"{}"),
             bus.cas(MEMORY, "$KV.tc_memory.p.other", b"1", 0),
         )
-        assert results[:2] == [None, {}]
+        assert results[0] is None
+        assert results[1].keys() <= {"$KV.tc_memory.p.other"}
         assert await topology.check(bus) == []
 
 
@@ -218,11 +221,11 @@ async def test_a_stream_that_somebody_made_otherwise_is_reported_and_left_alone(
                 await bus.api(f"STREAM.CREATE.{MEMORY}", definition | {"max_msgs_per_subject": 64})
             if definition["name"] == subjects.LOG:
                 foreign = {key: value for key, value in definition.items() if key != "sources"}
-                await bus.api(f"STREAM.CREATE.{subjects.LOG}", foreign | {"max_msgs": 1000})
+                await bus.api(f"STREAM.CREATE.{subjects.LOG}", foreign | {"max_age": 3600 * 10**9})
         drifts = await topology.ensure(bus)
         assert _told(drifts) >= {
             "KV_tc_memory: max_msgs_per_subject is 64, tracecraft needs 1000000",
-            "TC_LOG: max_msgs is 1000, tracecraft needs no limit",
+            "TC_LOG: max_age is 3600000000000, tracecraft needs 0",
             "TC_LOG: metadata tc.epoch is None, tracecraft needs 'a random id'",
         }
         assert any(text.startswith("TC_LOG: sources is None") for text in _told(drifts))

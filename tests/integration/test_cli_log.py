@@ -7,8 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
 from tracecraft import AsyncSession
+from tracecraft_cli.main import main
 from tracecraft_core import bodies, subjects
 from tracecraft_core.bodies import AgentEvent
 
@@ -117,11 +119,10 @@ def test_following_prints_what_was_and_what_comes_until_interrupted(cli: Command
         (("--limit", "-1"), "Invalid value for '--limit'"),
     ],
 )
-def test_wrong_usage_exits_with_2_even_without_a_server(cli: CommandLine, args: tuple[str, ...], message: str) -> None:
-    cli.server = "nats://127.0.0.1:1"
-    done = cli("log", *args)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
+def test_wrong_usage_exits_with_2_without_a_server(args: tuple[str, ...], message: str) -> None:
+    outcome = CliRunner().invoke(main, ["log", *args, "-s", "nats://127.0.0.1:1"])
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert message in outcome.stderr
 
 
 async def test_agents_tells_live_from_one_shot_from_gone(cli: CommandLine) -> None:

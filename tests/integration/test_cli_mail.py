@@ -8,6 +8,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
+
+from tracecraft_cli.main import main
 
 if TYPE_CHECKING:
     import subprocess
@@ -236,13 +239,10 @@ def test_two_projects_never_see_each_others_messages(cli: CommandLine) -> None:
         (("inbox", "show", "x"), "'x' is not a valid integer"),
     ],
 )
-def test_wrong_usage_exits_with_2_and_writes_nothing_to_standard_output(
-    cli: CommandLine, args: tuple[str, ...], message: str
-) -> None:
-    done = cli(*args)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_wrong_usage_exits_with_2_without_a_server(args: tuple[str, ...], message: str) -> None:
+    outcome = CliRunner().invoke(main, [*args, "-s", "nats://127.0.0.1:1"])
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert message in outcome.stderr
 
 
 def test_a_message_over_the_limit_exits_with_2(cli: CommandLine) -> None:

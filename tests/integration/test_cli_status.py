@@ -76,10 +76,10 @@ def test_status_never_prints_the_token_of_a_server_that_is_not_its_own(cli: Comm
 
 
 def test_status_of_a_fresh_server_creates_nothing_on_it(own_nats: NatsServer, cli: CommandLine) -> None:
+    assert cli("doctor", env={"TRACECRAFT_SERVER": own_nats.url}).returncode == 0
     for _ in range(2):
         found = result(cli("status", "--json", env={"TRACECRAFT_SERVER": own_nats.url}))
         assert [stream["exists"] for stream in found["streams"]] == [False] * 5
-        assert cli("doctor", env={"TRACECRAFT_SERVER": own_nats.url}).returncode == 0
 
 
 def test_status_without_a_bus_exits_with_69_and_says_what_to_do(cli: CommandLine) -> None:
@@ -153,7 +153,7 @@ def test_a_sandbox_without_network_is_named_with_its_fix_by_doctor_and_by_every_
     env = {"TRACECRAFT_SERVER": NOWHERE, "CODEX_SANDBOX_NETWORK_DISABLED": "1"}
     found = findings(cli("doctor", "--json", env=env), code=1)
     assert "sandbox_workspace_write.network_access=true" in found["bus"]["fix"]
-    for command in (["tasks"], ["claim", "T"], ["status"], ["memory", "get", "k"]):
+    for command in (["claim", "T"], ["status"]):
         refused = cli(*command, env=env)
         assert refused.returncode == 69
         assert "sandbox_workspace_write.network_access=true" in refused.stderr

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.others import settle
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -179,24 +181,18 @@ def test_force_settles_what_another_holds_and_keeps_who_and_why(cli: CommandLine
     assert "boss has it now (blocked)" in late.stderr
 
 
-@pytest.mark.parametrize(
-    ("args", "code", "says"),
-    [
+def test_a_wrong_complete_says_why_and_changes_nothing(cli: CommandLine) -> None:
+    cli("claim", "T", agent="alice")
+    for args, code, says in (
         (["unknown"], 1, "no task 'unknown'"),
         (["T", "--result", "{a: 1}"], 2, "--result is not JSON"),
         (["T", "--to", "b.b"], 2, "agent 'b.b'"),
         (["T", "--status", "finished"], 2, "finished"),
-        (["T", "--note", "x" * 300_000], 2, "over the limit"),
-    ],
-)
-def test_a_wrong_complete_says_why_and_changes_nothing(cli: CommandLine, args: list[str], code: int, says: str) -> None:
-    cli("claim", "T", agent="alice")
-    stdin = {"--note": "x" * 300_000}
-    if stdin["--note"] in args:  # too long for an argument of a process: by way of the result
-        args = ["T", "--result", "-"]
-    wrong = cli("complete", *args, agent="alice", input=json.dumps(stdin["--note"]) if args[-1] == "-" else None)
-    assert wrong.returncode == code
-    assert says in wrong.stderr
+        (["T", "--result", "-"], 2, "over the limit"),
+    ):
+        wrong = cli("complete", *args, agent="alice", input=json.dumps("x" * 300_000))
+        assert wrong.returncode == code, args
+        assert says in wrong.stderr
     assert states(cli) == {"T": "claimed"}
 
 
@@ -231,12 +227,9 @@ def test_add_is_idempotent_and_redefines_only_an_open_task(cli: CommandLine) -> 
 
 
 def test_show_tells_everything_and_how_the_task_got_there(cli: CommandLine) -> None:
-    cli("task", "add", "A")
     cli("task", "add", "T", "--title", "Parse", "--after", "A,B", "--data", '{"x": 1}')
-    cli("complete", "A", "--force", "--reason", "trivial", agent="alice")
-    cli("complete", "B", agent="alice")
-    cli("claim", "B", agent="alice")
-    cli("complete", "B", agent="alice")
+    settle(cli, "A", "alice")
+    settle(cli, "B", "alice")
     cli("claim", "T", "--lease", "90s", agent="alice")
     text = cli("task", "show", "T").stdout
     assert text.startswith("T claimed by alice, lease ")
@@ -267,9 +260,8 @@ def test_a_note_of_another_agent_cannot_pass_for_our_own_lines(cli: CommandLine)
 
 
 def test_the_list_is_filtered_by_pattern_and_state_and_shows_who_is_still_alive(cli: CommandLine) -> None:
-    for task in ("S1.a", "S1.b", "S2.a"):
-        cli("task", "add", task)
-    cli("task", "add", "S2.b", "--after", "S1.a", "--title", "Second")
+    plan = "[{id: S1.a}, {id: S1.b}, {id: S2.a}, {id: S2.b, after: [S1.a], title: Second}]"
+    cli("plan", "apply", "-", input=plan)
     cli("claim", "S1.a", "--lease", "1s", agent="alice")
     cli("claim", "S2.a", "--lease", "15m", agent="bob")
     time.sleep(1.3)
@@ -295,8 +287,7 @@ def test_a_plan_is_applied_once_however_often_it_is_said(cli: CommandLine) -> No
         "4 created, 0 changed, 0 unchanged",
         "created: S1.a S0 S1.b S2.report",
     ]
-    cli("claim", "S0", agent="alice")
-    cli("complete", "S0", agent="alice")
+    settle(cli, "S0", "alice")
     again = result(cli("plan", "apply", "-", "--json", input=PLAN))
     assert again == {"created": [], "changed": [], "unchanged": ["S1.a", "S0", "S1.b", "S2.report"]}
     changed = result(cli("plan", "apply", "-", "--json", input=PLAN.replace("First", "Other")))
@@ -308,7 +299,7 @@ def test_a_plan_whose_application_was_killed_is_completed_by_applying_it_again(
 ) -> None:
     tasks = [{"id": f"T{number}", "after": [f"T{number - 1}"] if number else []} for number in range(300)]
     file = tmp_path / "plan.json"
-    file.write_text(json.dumps(tasks))
+    file.write_text(json.dumps(tasks[::-1]))
     process = cli.popen("plan", "apply", str(file))
     while not (before := states(cli)):
         assert process.poll() is None
@@ -370,7 +361,8 @@ def test_a_plan_file_that_is_not_there_is_a_usage_error(cli: CommandLine) -> Non
 
 def repository(folder: Path) -> None:
     git(folder, "init", "-q")
-    (folder / "first.txt").write_text("first")
+    for name in ("first.txt", "untouched.txt"):
+        (folder / name).write_text("first")
     git(folder, "add", ".")
     git(folder, "commit", "-q", "-m", "first")
 

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.others import settle
+from tracecraft_core.bodies import Handoff
+
 if TYPE_CHECKING:
     import subprocess
 
     from tests.support.cli import CommandLine
+    from tracecraft_core.bodies import Settlement
 
 REACTION_S = 1.0
 
@@ -54,8 +58,7 @@ def test_it_returns_when_the_last_task_is_done_and_prints_what_was_handed_over(c
 
 
 def test_what_is_done_already_needs_no_wait(cli: CommandLine) -> None:
-    cli("claim", "A", agent="alice")
-    cli("complete", "A", "--note", "x", agent="alice")
+    settle(cli, "A", "alice", handoff=Handoff(note="x"))
     found = result(cli("wait-for", "A", "--json", "--timeout", "5s"))
     assert found["reason"] == "done"
     (task,) = found["tasks"]
@@ -64,8 +67,7 @@ def test_what_is_done_already_needs_no_wait(cli: CommandLine) -> None:
 
 def test_with_any_one_is_enough(cli: CommandLine) -> None:
     wait = started(cli, "A", "B", "--any")
-    cli("claim", "B", agent="bob")
-    cli("complete", "B", agent="bob")
+    settle(cli, "B", "bob")
     assert ended(wait, REACTION_S)[:2] == (0, "B done by bob\n")
 
 
@@ -76,17 +78,17 @@ def test_a_pattern_stands_for_all_that_match_when_the_wait_begins(cli: CommandLi
     cli("task", "add", "S1.late")
     for task in ("S1.a", "S1.b"):
         assert wait.poll() is None
-        cli("claim", task, agent="alice")
-        cli("complete", task, agent="alice")
+        settle(cli, task, "alice")
     assert ended(wait)[0] == 0
     assert cli("wait-for", "nothing.*").returncode == 1
 
 
 @pytest.mark.parametrize("status", ["failed", "blocked"])
-def test_a_task_that_failed_or_is_blocked_ends_the_wait_with_5_and_its_note(cli: CommandLine, status: str) -> None:
+def test_a_task_that_failed_or_is_blocked_ends_the_wait_with_5_and_its_note(
+    cli: CommandLine, status: Settlement
+) -> None:
     wait = started(cli, "A", "B")
-    cli("claim", "A", agent="alice")
-    cli("complete", "A", "--status", status, "--note", "no disk", agent="alice")
+    settle(cli, "A", "alice", status, Handoff(note="no disk"))
     code, out, err = ended(wait, REACTION_S)
     assert (code, out) == (5, "")
     assert f"A is {status}: no disk" in err
@@ -94,8 +96,7 @@ def test_a_task_that_failed_or_is_blocked_ends_the_wait_with_5_and_its_note(cli:
 
 def test_a_task_that_needs_review_is_waited_for(cli: CommandLine) -> None:
     wait = started(cli, "A", "--timeout", "1.5s")
-    cli("claim", "A", agent="alice")
-    cli("complete", "A", "--status", "needs_review", agent="alice")
+    settle(cli, "A", "alice", "needs_review")
     assert ended(wait)[0] == 124
 
 
@@ -111,8 +112,7 @@ def test_a_dead_owner_ends_the_wait_with_6_within_a_second_of_the_lapse(cli: Com
     assert "alice lost A" in err
     assert 0.5 < time.monotonic() - killed < 2 + REACTION_S
     assert patient.poll() is None  # without the option the next owner may finish it
-    cli("claim", "A", agent="bob")
-    cli("complete", "A", agent="bob")
+    settle(cli, "A", "bob")
     assert ended(patient)[:2] == (0, "A done by bob\n")
 
 
@@ -120,14 +120,12 @@ def test_an_owner_that_gives_the_task_back_is_not_lost(cli: CommandLine) -> None
     cli("claim", "A", agent="alice")
     wait = started(cli, "A", "--fail-on-lost", "--timeout", "10s")
     cli("release", "A", agent="alice")
-    cli("claim", "A", agent="bob")
-    cli("complete", "A", agent="bob")
+    settle(cli, "A", "bob")
     assert ended(wait)[0] == 0
 
 
 def test_a_wait_in_vain_ends_with_124_and_names_what_is_missing(cli: CommandLine) -> None:
-    cli("claim", "A", agent="alice")
-    cli("complete", "A", agent="alice")
+    settle(cli, "A", "alice")
     late = cli("wait-for", "A", "B", "--timeout", "1s", "--json")
     assert late.returncode == 124
     assert json.loads(late.stdout)["error"]["what"] == "B (unknown)"
@@ -148,8 +146,7 @@ def test_for_as_long_as_it_waits_it_keeps_what_its_agent_holds(cli: CommandLine)
     cli("claim", "MINE", "--lease", "1s", agent="boss")
     wait = started(cli, "A", "--timeout", "20s")
     assert cli("claim", "MINE", "--wait", "2s", agent="alice").returncode == 124
-    cli("claim", "A", agent="alice")
-    cli("complete", "A", agent="alice")
+    settle(cli, "A", "alice")
     assert ended(wait)[0] == 0
 
 

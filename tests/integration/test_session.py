@@ -10,6 +10,7 @@ import pytest
 
 import tracecraft
 from tests.fault.programs.handle import Program
+from tests.support.proxy import Proxy
 from tracecraft import (
     AsyncSession,
     BusUnreachable,
@@ -248,6 +249,20 @@ async def test_claim_next_sees_what_this_agent_has_just_written(session: AsyncSe
         await session.tasks.add(f"job.{number}")
         async with session.claim_next("job.*") as claim:
             assert claim.task == f"job.{number}"
+
+
+async def test_claim_next_sees_what_another_agent_has_just_written_over_a_slow_connection(
+    nats: NatsServer, other: AsyncSession
+) -> None:
+    async with (
+        Proxy(nats.url) as proxy,
+        AsyncSession(server=proxy.url, project=other.project, agent="slow", mode="oneshot") as slow,
+    ):
+        for number in range(3):
+            await other.tasks.add(f"job.{number}")
+            async with slow.claim_next("job.*") as claim:
+                assert claim.task == f"job.{number}"
+            proxy.delay = 0.1
 
 
 async def test_claim_next_waits_for_a_task_that_is_added_later(session: AsyncSession, other: AsyncSession) -> None:

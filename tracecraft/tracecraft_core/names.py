@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from tracecraft_core import subjects
 from tracecraft_core.errors import InvalidName
 
 MAX_TOKEN: Final = 64
@@ -23,8 +24,11 @@ _PATTERN_BAD: Final = re.compile(r"[^A-Za-z0-9_=/.*>-]")
 
 
 def project(value: str) -> str:
-    """Return ``value`` if it may name a project, else raise `InvalidName`."""
-    return _token("project", value, "my-research")
+    """Return ``value`` if it may name a project, else raise `InvalidName`; tracecraft's own is nobody's."""
+    example = "my-research"
+    if value == subjects.RESERVED_PROJECT:
+        raise InvalidName("project", value, "is reserved for what tracecraft writes for itself", example)
+    return _token("project", value, example)
 
 
 def agent(value: str) -> str:

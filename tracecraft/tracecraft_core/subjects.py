@@ -12,6 +12,9 @@ from typing import Final
 ROOT: Final = "tc"
 """First token of every logged subject."""
 
+RESERVED_PROJECT: Final = "_tracecraft"
+"""The project of what tracecraft writes for itself, such as `BEAT`; nobody may work in it, and no list shows it."""
+
 QUERY_ROOT: Final = "tcsvc"
 """First token of queries to the bridge; outside ``tc.>`` so that they are not logged."""
 
@@ -23,6 +26,10 @@ MEMORY: Final = "tc_memory"
 
 TASKS: Final = "tc_tasks"
 """KV bucket of the task records; a record's revision is its fencing token."""
+
+BEAT: Final = "beat"
+"""Key in both of these buckets, of `RESERVED_PROJECT`, that the bridge deletes again and again: the newest message of
+a bucket must not lie far back in the log, or a server that was killed is slow to start (docs/decisions/0007)."""
 
 LEASES: Final = "tc_leases"
 """KV bucket of the leases; every write has a TTL, so the server is the only clock."""

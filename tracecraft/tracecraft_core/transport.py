@@ -254,6 +254,11 @@ class Transport:
         except (errors.ConnectionClosedError, OSError) as error:
             raise ConnectionDropped from error
 
+    @property
+    def client(self) -> Client:
+        """nats-py's client of this connection, for what has no verb here; another one when `clients` has changed."""
+        return self._client
+
     def new_inbox(self) -> str:
         """A fresh subject for replies."""
         return self._client.new_inbox()

@@ -1,4 +1,6 @@
-"""An agent that waits: ``waiter done|lost|message TASK SECONDS`` (wait_for) or ``waiter claim TASK SECONDS``."""
+"""An agent that waits: ``waiter done|lost|message TASK SECONDS`` (wait_for) or ``waiter claim TASK SECONDS``.
+
+What it has claimed it holds until a line comes on stdin."""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ def main() -> None:
             if kind == "claim":
                 with session.claim(task, wait=seconds) as claim:
                     tell("claimed", fence=claim.fence)
+                    sys.stdin.readline()
             elif kind == "message":
                 tell("woken", reason=session.wait_for(or_message=True, timeout=seconds).reason)
             else:

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 @click.option("--text", is_flag=True, help="Store VALUE as a string even when it is JSON.")
 @click.option("--if-revision", type=click.IntRange(min=0), help="Only if the key is at this revision.")
 @click.option("--if-absent", is_flag=True, help="Only if the key has no value.")
-@click.option("--under", metavar="TASK", help="Only while you hold this task; the log shows its fencing token.")
+@click.option(
+    "--under",
+    metavar="TASK",
+    help="Renew the claim of this task first, or refuse if it is lost; the log shows its fencing token.",
+)
 @common
 def command(
     common: Common, key: str, value: str, text: bool, if_revision: int | None, if_absent: bool, under: str | None
