@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from tracecraft import claims, leases, presence, waiting
-from tracecraft.claim import AsyncClaim
+from tracecraft import leases
 from tracecraft.context import Context
-from tracecraft.keeper import Keeper
-from tracecraft.mail import AsyncMail
-from tracecraft.memory import AsyncMemory
-from tracecraft.presence import Announcer
-from tracecraft.shared_board import SharedBoard
-from tracecraft.tasklist import AsyncTasks
-from tracecraft_core import ids, names, settings, topology
+from tracecraft_core import ids, names, settings
 from tracecraft_core.bus import PATIENCE_S, Bus
 from tracecraft_core.errors import TaskHeld, TaskNotReady
 from tracecraft_core.tasks import Holder
@@ -23,9 +17,14 @@ from tracecraft_core.tasks import Holder
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from tracecraft.claim import AsyncClaim
     from tracecraft.claims import Held
-    from tracecraft.mail import InboxMessage, Sent
-    from tracecraft.presence import Agent
+    from tracecraft.keeper import Keeper
+    from tracecraft.mail import AsyncMail, InboxMessage, Sent
+    from tracecraft.memory import AsyncMemory
+    from tracecraft.presence import Agent, Announcer
+    from tracecraft.shared_board import SharedBoard
+    from tracecraft.tasklist import AsyncTasks
     from tracecraft.waiting import WaitResult
     from tracecraft_core.bodies import PresenceMode
     from tracecraft_core.settings import Settings
@@ -68,12 +67,48 @@ class AsyncSession:
         self._bus.on_missing_stream = _create_streams
         holder = Holder(self.settings.agent, self.settings.session or ids.fresh())
         self.context = Context(self._bus, self.settings.project, holder)
-        self.memory = AsyncMemory(self.context)
-        self.mail = AsyncMail(self.context)
-        self.tasks = AsyncTasks(self.context)
-        self.announcer = Announcer(self.context, mode)
-        self._keeper = Keeper(self.context, self.announcer)
-        self._board = SharedBoard(self.context)
+
+    # The parts are imported when they are first used: a one-shot command pays for what it does (decision 0006).
+
+    @cached_property
+    def memory(self) -> AsyncMemory:
+        """The shared memory of the project."""
+        from tracecraft.memory import AsyncMemory
+
+        return AsyncMemory(self.context)
+
+    @cached_property
+    def mail(self) -> AsyncMail:
+        """Messages, beyond the verbs of the session itself."""
+        from tracecraft.mail import AsyncMail
+
+        return AsyncMail(self.context)
+
+    @cached_property
+    def tasks(self) -> AsyncTasks:
+        """The list of tasks."""
+        from tracecraft.tasklist import AsyncTasks
+
+        return AsyncTasks(self.context)
+
+    @cached_property
+    def announcer(self) -> Announcer:
+        """Says that this agent is here."""
+        from tracecraft.presence import Announcer
+
+        return Announcer(self.context, self._mode)
+
+    @cached_property
+    def _keeper(self) -> Keeper:
+        from tracecraft.keeper import Keeper
+
+        return Keeper(self.context, self.announcer)
+
+    @cached_property
+    def _board(self) -> SharedBoard:
+        from tracecraft.shared_board import SharedBoard
+
+        return SharedBoard(self.context)
 
     async def open(self) -> AsyncSession:
         """Connect, and be online from now on. Raises `BusUnreachable`."""
@@ -89,8 +124,10 @@ class AsyncSession:
 
     async def close(self) -> None:
         """Go offline and disconnect; claims that are still held lapse by themselves."""
-        await self._keeper.stop()
-        await self._board.close()
+        if "_keeper" in vars(self):
+            await self._keeper.stop()
+        if "_board" in vars(self):
+            await self._board.close()
         if self._mode == "live" and self._bus.transport.connected.is_set():
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(LEAVE_S):
@@ -161,6 +198,9 @@ class AsyncSession:
         while somebody else has it or a dependency is missing. Entering raises `TaskHeld`, `TaskSettled`,
         `TaskNotReady`, `WaitTimeout`; leaving raises `ClaimLost` when the claim was taken away.
         """
+        from tracecraft import claims
+        from tracecraft.claim import AsyncClaim
+
         names.task(task)
         ttl = leases.check_ttl(lease)
 
@@ -170,6 +210,8 @@ class AsyncSession:
             except (TaskHeld, TaskNotReady):
                 if not wait:
                     raise
+                from tracecraft import waiting
+
                 return await waiting.claim_when_free(self.context, task, ttl, wait, self._board)
 
         return AsyncClaim(self.context, self._keeper, take)
@@ -182,6 +224,9 @@ class AsyncSession:
         Entering raises `NothingLeft` when nothing that matches is left to do, `Refused` when all that is left is
         held or waits for others, `WaitTimeout`.
         """
+        from tracecraft import waiting
+        from tracecraft.claim import AsyncClaim
+
         names.pattern(pattern)
         ttl = leases.check_ttl(lease)
 
@@ -202,6 +247,8 @@ class AsyncSession:
 
         Raises `TaskFailed`, `OwnerLost` (only with ``fail_on_lost``), `WaitTimeout` after ``timeout`` seconds.
         """
+        from tracecraft import waiting
+
         for task in tasks:
             names.pattern(task)
         return await waiting.wait_for(
@@ -215,8 +262,12 @@ class AsyncSession:
 
     async def agents(self, *, all_: bool = False) -> list[Agent]:
         """Who is online; with ``all_`` also who was."""
+        from tracecraft import presence
+
         return await presence.agents(self.context, all_=all_)
 
 
 async def _create_streams(bus: Bus) -> None:
+    from tracecraft_core import topology
+
     await topology.ensure(bus)

@@ -156,7 +156,8 @@ class AsyncMail:
 
         With ``sender`` only that agent's; the others stay unread. A message that is not acknowledged comes again.
         """
-        await self._register()
+        if await self._register() == 0:
+            return []
         name = subjects.mailbox(self._context.project, self._context.agent)
         wanted: list[InboxMessage] = []
         others: list[Delivery] = []
@@ -280,10 +281,13 @@ class AsyncMail:
             async for delivery in puller.backlog():
                 yield delivery.stored
 
-    async def _register(self) -> None:
-        if not self._mailboxes.get(self._context.agent):
-            await create_mailbox(self._context, self._context.agent, registered=True)
-            self._mailboxes[self._context.agent] = True
+    async def _register(self) -> int | None:
+        """Make sure of one's own mailbox; the first time tell how many messages are in it, read or not."""
+        if self._mailboxes.get(self._context.agent):
+            return None
+        waiting = await create_mailbox(self._context, self._context.agent, registered=True)
+        self._mailboxes[self._context.agent] = True
+        return waiting
 
     def _is_own_broadcast(self, message: InboxMessage) -> bool:
         return message.to is None and message.sender == self._context.agent
@@ -349,11 +353,16 @@ def mailbox_config(context: Context, agent: str, *, registered: bool) -> dict[st
     }
 
 
-async def create_mailbox(context: Context, agent: str, *, registered: bool) -> None:
-    """Create a mailbox; a registered one may take over the one that its mail made, never the other way round."""
+async def create_mailbox(context: Context, agent: str, *, registered: bool) -> int | None:
+    """Create a mailbox; a registered one may take over the one that its mail made, never the other way round.
+
+    Returns how many messages in it are not settled; ``None`` where that was not asked.
+    """
     config = mailbox_config(context, agent, registered=registered)
     try:
-        await create_consumer(context.bus, subjects.LOG, config, update=registered)
+        info = await create_consumer(context.bus, subjects.LOG, config, update=registered)
     except BusError as error:
         if registered or error.code != subjects.CONSUMER_EXISTS:
             raise
+        return None
+    return int(info.get("num_pending", 0)) + int(info.get("num_ack_pending", 0))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tracecraft_core import names
 from tracecraft_core.errors import InvalidName
+from tracecraft_core.subjects import RESERVED_PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +84,13 @@ def test_a_token_may_have_64_characters_and_not_one_more(check: Callable[[str], 
     assert check("x" * 64) == "x" * 64
     with pytest.raises(InvalidName, match="has 65 characters, at most 64"):
         check("x" * 65)
+
+
+def test_the_project_of_tracecraft_itself_is_nobodys() -> None:
+    with pytest.raises(InvalidName, match=r"project '_tracecraft': is reserved .* for example 'my-research'"):
+        names.project(RESERVED_PROJECT)
+    assert names.project(f"{RESERVED_PROJECT}-2") == "_tracecraft-2"
+    assert names.agent(RESERVED_PROJECT) == RESERVED_PROJECT
 
 
 @pytest.mark.parametrize("check", KEYS)

@@ -18,7 +18,8 @@ SOURCE = Path(str(tracecraft.__file__))
 PUBLIC = {
     "Agent", "AsyncClaim", "AsyncSession", "Claim", "Entry", "InboxMessage", "Sent", "SentMessage", "Session", "Task",
     "WaitResult", "connect", "init",
-    "BusUnreachable", "ClaimLost", "NotFound", "NothingLeft", "OutcomeUnknown", "OwnerLost", "Refused", "RevisionConflict",
+    "BusUnreachable", "ClaimLost", "NotFound", "NothingLeft", "OutcomeUnknown", "OwnerLost", "Refused",
+    "RevisionConflict",
     "TaskFailed", "TaskHeld", "TaskNotReady", "TaskSettled", "TracecraftError", "UsageError", "WaitTimeout",
 }  # fmt: skip
 """A new name is a promise: add it here with the change that makes it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cached_property
 from typing import Any
 
 import pytest
@@ -23,13 +24,18 @@ PAIRS: list[tuple[type, type]] = [
     (AsyncClaim, Claim),
 ]
 
-PLUMBING = {"AsyncClaim": {"acquire", "finish", "held"}}
+PLUMBING = {"AsyncClaim": {"acquire", "finish", "held"}, "AsyncSession": {"announcer"}}
 """How `Claim` drives `AsyncClaim`; not for users."""
 
 
 def public(kind: type) -> dict[str, Any]:
-    hidden = PLUMBING.get(kind.__name__, set())
+    hidden = PLUMBING.get(kind.__name__, set()) | parts(kind)
     return {name: value for name, value in vars(kind).items() if not name.startswith("_") and name not in hidden}
+
+
+def parts(kind: type) -> set[str]:
+    """What is made at first use: objects that are pairs of their own."""
+    return {name for name, value in vars(kind).items() if isinstance(value, cached_property)}
 
 
 def result(function: Any) -> str:
@@ -43,6 +49,12 @@ def result(function: Any) -> str:
 @pytest.mark.parametrize(("asynchronous", "blocking"), PAIRS)
 def test_both_faces_have_the_same_names(asynchronous: type, blocking: type) -> None:
     assert public(asynchronous).keys() == public(blocking).keys()
+
+
+def test_both_sessions_have_the_same_parts() -> None:
+    blocking = Session(project="p", agent="a", server="nats://127.0.0.1:1")
+    public_parts = {name for name in parts(AsyncSession) if not name.startswith("_")} - PLUMBING["AsyncSession"]
+    assert public_parts == {name for name in vars(blocking) if not name.startswith("_")} - {"settings"}
 
 
 @pytest.mark.parametrize(("asynchronous", "blocking"), PAIRS)
