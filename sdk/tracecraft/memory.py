@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tracecraft_core.bus import Stored
 
 _STREAM: Final = subjects.kv_stream(subjects.MEMORY)
-_DELETE: Final = {subjects.KV_OPERATION: "DEL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,8 @@ class Entry:
     time: str
     """When the server stored it, RFC 3339, UTC."""
     deleted: bool = False
+    by: str | None = None
+    """The agent that says it wrote this; ``None`` for a client that does not say."""
 
 
 class AsyncMemory:
@@ -64,7 +65,7 @@ class AsyncMemory:
         if if_absent and if_revision is not None:
             raise UsageError("if_revision and if_absent exclude each other: use if_revision=0 for a key never written")
         body = bodies.value_to_json(value)
-        headers = {subjects.FENCE: f"{fence[0]}:{fence[1]}"} if fence else None
+        headers = self._signed({subjects.FENCE: f"{fence[0]}:{fence[1]}"} if fence else {})
         stream, subject = self._kv(key)
         if if_absent:
             return await self._create(stream, subject, body, headers)
@@ -72,7 +73,7 @@ class AsyncMemory:
             return await self._context.bus.cas(stream, subject, body, if_revision, headers=headers)
         return (await self._context.bus.publish(subject, body, headers=headers)).seq
 
-    async def _create(self, stream: str, subject: str, body: bytes, headers: Mapping[str, str] | None) -> int:
+    async def _create(self, stream: str, subject: str, body: bytes, headers: Mapping[str, str]) -> int:
         try:
             return await self._context.bus.cas(stream, subject, body, 0, headers=headers)
         except RevisionConflict:
@@ -103,13 +104,14 @@ class AsyncMemory:
         Raises `RevisionConflict` when ``if_revision`` is given and the key is no longer at it.
         """
         stream, subject = self._kv(key)
+        headers = self._signed({subjects.KV_OPERATION: "DEL"})
         while True:
             found = await self._context.bus.leader_get(stream, subject)
             if found is None or found.deleted:
                 raise NotFound("memory key", key)
             try:
                 expected = found.seq if if_revision is None else if_revision
-                return await self._context.bus.cas(stream, subject, b"", expected, headers=_DELETE)
+                return await self._context.bus.cas(stream, subject, b"", expected, headers=headers)
             except RevisionConflict:
                 if if_revision is not None:
                     raise
@@ -144,17 +146,19 @@ class AsyncMemory:
         ``change`` gets ``default`` for a key without a value; it may run several times and must have no side effects.
         """
         stream, subject = self._kv(key)
+        headers = self._signed({})
         for round_ in range(1_000_000):
             found = await self._context.bus.leader_get(stream, subject)
             before = default if found is None or found.deleted else bodies.value_from_json(found.data)
             after = change(before)
             try:
                 body = bodies.value_to_json(after)
-                revision = await self._context.bus.cas(stream, subject, body, found.seq if found else 0)
+                expected = found.seq if found else 0
+                revision = await self._context.bus.cas(stream, subject, body, expected, headers=headers)
             except RevisionConflict:
                 await asyncio.sleep(random.uniform(0, min(0.002 * 2 ** min(round_, 6), 0.1)))
             else:
-                return Entry(key, after, revision, "")
+                return Entry(key, after, revision, "", by=self._context.agent)
         raise AssertionError("unreachable")
 
     async def incr(self, key: str, by: int | float = 1) -> int | float:
@@ -181,6 +185,9 @@ class AsyncMemory:
         entries = (self._entry(stored) for stored in found)
         return sorted((entry for entry in entries if entry.key.startswith(prefix)), key=lambda entry: entry.key)
 
+    def _signed(self, headers: Mapping[str, str]) -> dict[str, str]:
+        return {**headers, subjects.WRITER: self._context.agent}
+
     def _kv(self, key: str) -> tuple[str, str]:
         return self._context.kv(subjects.MEMORY, names.memory_key(key))
 
@@ -193,7 +200,7 @@ class AsyncMemory:
     def _entry(self, stored: Stored) -> Entry:
         key = self._context.key(subjects.MEMORY, stored.subject)
         value = None if stored.deleted else bodies.value_from_json(stored.data)
-        return Entry(key, value, stored.seq, stored.time, stored.deleted)
+        return Entry(key, value, stored.seq, stored.time, stored.deleted, stored.headers.get(subjects.WRITER))
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

@@ -325,11 +325,11 @@ class Session:
 
     def claim(self, task: str, *, lease: float = leases.LIVE_TTL_S, wait: float | None = None) -> Claim:
         """Claim a task for a ``with`` block; see `AsyncSession.claim`."""
-        return Claim(self._portal, self._inner.claim(task, lease=lease, wait=wait))
+        return Claim(self._portal, self._loop.call(lambda: self._inner.claim(task, lease=lease, wait=wait)))
 
     def claim_next(self, pattern: str = ">", *, lease: float = leases.LIVE_TTL_S, wait: float | None = None) -> Claim:
         """Claim the first task of a pattern that can be claimed, for a ``with`` block."""
-        return Claim(self._portal, self._inner.claim_next(pattern, lease=lease, wait=wait))
+        return Claim(self._portal, self._loop.call(lambda: self._inner.claim_next(pattern, lease=lease, wait=wait)))
 
     def wait_for(
         self,

@@ -168,7 +168,7 @@ def entry_of(stored: Stored) -> LogEntry:
         subject=stored.subject,
         family=family,
         name=".".join(tokens[3:]),
-        who=_who(family, tokens, body),
+        who=stored.headers.get(subjects.WRITER) if family == "memory" else _who(family, tokens, body),
         body=body,
         revision=_revision(stored),
         deleted=stored.deleted,

@@ -138,6 +138,7 @@ async def test_every_verb_that_lacks_a_right_says_so_at_once(guarded: NatsServer
     async with session_of(guarded, "admin") as admin:
         await admin.memory.set("key", 0)
         await admin.tasks.add("T")
+        await admin.send(user, "an empty inbox would not be fetched")
     async with session_of(guarded, user) as session:
         for name in VERBS.keys() - WITHOUT[user]:
             with at_once(), pytest.raises(NotPermitted) as refused:

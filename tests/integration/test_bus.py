@@ -163,9 +163,14 @@ async def test_no_consumer_stays_behind_when_a_watcher_ends(bus: Bus, project: s
     async with Puller(bus, subjects.LOG, config):
         await bus.api(f"CONSUMER.INFO.{subjects.LOG}.{config['name']}")
     with pytest.raises(NotFound):
-        async with asyncio.timeout(5):
-            while True:  # the deletion is on its way
-                await bus.api(f"CONSUMER.INFO.{subjects.LOG}.{config['name']}")
+        await _ask_until_gone(bus, f"CONSUMER.INFO.{subjects.LOG}.{config['name']}")
+
+
+async def _ask_until_gone(bus: Bus, verb: str) -> None:
+    """The deletion is on its way when the watcher has ended."""
+    async with asyncio.timeout(5):
+        while True:
+            await bus.api(verb)
 
 
 def test_headers_are_read_from_their_wire_form() -> None:

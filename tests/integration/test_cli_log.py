@@ -59,7 +59,7 @@ async def test_the_log_tells_everything_in_one_order(cli: CommandLine) -> None:
         ["ann", "joined", "on"],
         ["ann", "left", "on"],
     ]
-    assert '- memory k = {"x": 1}' in told
+    assert 'ann memory k = {"x": 1}' in told
     assert "ann to bob: over to you\\nplease" in told
     assert "ann task S1.parse claimed" in told
     assert "ann task S1.parse done - see findings" in told

@@ -131,7 +131,7 @@ CHANNELS: Final = (
         summary="A write to the shared memory as it stands in the log; an empty body with `KV-Operation` deletes.",
         written_by="the server, from the memory bucket",
         stream=subjects.LOG,
-        headers=("STREAM_SOURCE", *_CAS, "FENCE"),
+        headers=("STREAM_SOURCE", *_CAS, "FENCE", "WRITER"),
         example={"papers": 47},
         sends=False,
         source=subjects.MEMORY,
@@ -156,7 +156,7 @@ CHANNELS: Final = (
         summary="A value of the shared memory: any JSON. Its sequence in the bucket is its revision.",
         written_by="any agent",
         stream=subjects.kv_stream(subjects.MEMORY),
-        headers=(*_CAS, "FENCE"),
+        headers=(*_CAS, "FENCE", "WRITER"),
         example={"papers": 47},
     ),
     Channel(

@@ -54,6 +54,9 @@ KV_OPERATION: Final = "KV-Operation"
 # Headers of tracecraft.
 FENCE: Final = "Tc-Fence"
 """On a write made under a claim: ``<task>:<fence>``, so that a reader of the log can tell a stale owner's write."""
+WRITER: Final = "Tc-Agent"
+"""On a memory write: the agent that says it made it. The subject of a KV write has no room for the writer, so this is
+a statement of the client, not a fact that permissions can hold."""
 TRACEPARENT: Final = "traceparent"
 """W3C trace context, passed through as it came."""
 
