@@ -71,7 +71,7 @@ async def test_what_is_not_mirrored_is_never_purged_however_old(rig: Rig) -> Non
         await _until_first(bus, 21)
         with rig.hold_up_the_mirror():
             await rig.flood(bus, 30)
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.5)
             assert await _first(bus) == 21
             assert (await bus.api("STREAM.INFO.TC_LOG"))["state"]["messages"] == 30
         await _until_first(bus, 51)
@@ -89,7 +89,7 @@ async def test_a_log_that_was_made_again_is_not_purged_by_the_numbers_of_the_old
             await bus.api("STREAM.DELETE.TC_LOG")
             await topology.ensure(bus)
             await rig.flood(bus, 10)
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.5)
             assert (await bus.api("STREAM.INFO.TC_LOG"))["state"]["messages"] == 10
         await rig.wait_for_rows(10, "SELECT FROM log WHERE epoch = 2")
 
@@ -114,15 +114,15 @@ async def test_young_and_unmirrored_revisions_are_not_trimmed(rig: Rig) -> None:
         await topology.ensure(bus)
         bridge = rig.start(trim_age="1h", housekeeping="0.1s")
         await _write(bus, 100)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.4)
         assert await _revisions(bus) == 100
         bridge.stop()
         rig.start(trim_age="0.1s", housekeeping="0.1s")
         with rig.hold_up_the_mirror():
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.4)
             before = await _revisions(bus)
             await _write(bus, 100)
-            await asyncio.sleep(0.7)
+            await asyncio.sleep(0.5)
             assert await _revisions(bus) == before + 100
         await _until_trimmed(bus)
         assert await rig.assert_mirrored(bus) == 200

@@ -100,7 +100,7 @@ class Rig:
 
         await asyncio.gather(*(publisher() for _ in range(at_once)))
 
-    async def flood_until(self, bus: Bus, enough: asyncio.Event, *, at_once: int = 24) -> int:
+    async def flood_until(self, bus: Bus, enough: asyncio.Event, *, at_once: int = 8) -> int:
         """Publish events and memory changes until told that it is enough; returns how many were acknowledged."""
         stored = 0
 
