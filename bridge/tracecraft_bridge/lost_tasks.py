@@ -1,11 +1,14 @@
 """Who lost a task: a lease lapsed and the task is still claimed.
 
-The server leaves a marker when a lease lapses, for a minute; what lapsed while nobody watched is found by looking at
-all claimed tasks whenever watching begins. A marker says nothing about the claim, so the record decides.
+Two watches find it. The server leaves a marker when a lease lapses, which says nothing about the claim, so the record
+decides. A thief who waits overwrites that marker within a millisecond, perhaps before anybody has heard of it; but the
+record of its claim says from whom it took the task, and no record is ever skipped. What lapsed while nobody watched is
+found by looking at all claimed tasks whenever watching begins.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +38,31 @@ class LostTasks:
 
     async def run(self) -> None:
         """Watch for ever; raises what the bus and the database raise."""
+        watches = [asyncio.create_task(self._watch_takeovers()), asyncio.create_task(self._watch_leases())]
+        try:
+            await asyncio.gather(*watches)
+        finally:
+            for watch in watches:
+                watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
+
+    async def _watch_takeovers(self) -> None:
+        async with Puller(self._bus, _TASKS, watcher_config([f"$KV.{subjects.TASKS}.>"], "new")) as puller:
+            async for delivery in puller:
+                if b'"took_over_from"' in delivery.stored.data:
+                    await self._hear_takeover(delivery.stored)
+
+    async def _hear_takeover(self, stored: Stored) -> None:
+        _, _, project, task = stored.subject.split(".", 3)
+        try:
+            record = bodies.decode(TaskRecord, stored.data, stored.subject)
+        except Malformed as error:
+            logger.warning("cannot tell who lost %s of %s: %s", task, project, error)
+            return
+        if record.state == "claimed" and record.took_over_from is not None:
+            await self._publish(project, task, record.took_over_from)
+
+    async def _watch_leases(self) -> None:
         generation = -1
         async with Puller(self._bus, _LEASES, watcher_config([f"$KV.{subjects.LEASES}.>"])) as puller:
             while True:

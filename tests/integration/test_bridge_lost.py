@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.support.bridge import until_health
 from tracecraft_core import bodies, subjects, topology
@@ -89,6 +89,25 @@ async def test_what_lapsed_while_no_bridge_ran_is_found_at_the_start(rig: Rig) -
         await bus.api("STREAM.PURGE.KV_tc_leases")  # as if the marker, too, had been gone for long
         rig.start()
         assert await rig.wait_for_rows(1, LOST) == [("alice", "S1", fence)]
+
+
+async def test_every_owner_of_a_task_that_is_stolen_again_and_again_is_told_though_no_marker_lasts(rig: Rig) -> None:
+    """The bridge stands still meanwhile: each thief has overwritten the marker before anybody has seen it."""
+    async with rig.bus() as bus:
+        await topology.ensure(bus)
+        bridge = rig.start()
+        first = await _claim(bus, "S1", "alice")
+        bridge.pause()
+        second = await _claim(bus, "S1", "bob", expected=first, **await _theft(bus, "alice", first))
+        await _claim(bus, "S1", "carol", expected=second, **await _theft(bus, "bob", second))
+        bridge.resume()
+        assert (await rig.wait_for_rows(2, LOST))[:2] == [("alice", "S1", first), ("bob", "S1", second)]
+
+
+async def _theft(bus: Bus, owner: str, fence: int) -> dict[str, Any]:
+    """What a thief claims with, as soon as the owner's lease has lapsed."""
+    lease = await _lapsed(bus, "tc_leases", "S1")
+    return {"lease": lease, "took_over_from": Owner(owner=owner, session="s1", fence=fence)}
 
 
 async def test_a_task_that_was_stolen_at_once_is_told_of_its_former_owner_only(rig: Rig) -> None:
