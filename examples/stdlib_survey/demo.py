@@ -73,7 +73,7 @@ def run(state: StackState, folder: Path) -> bool:
     say(f"all agents have ended after {time.monotonic() - started:.1f} s" + (f"; failed: {failed}" if failed else ""))
     _wait_for_mirror(state)
     lines = story.read(state.postgres_dsn, PROJECT)
-    say("the story, in log order, out of PostgreSQL:")
+    say("the story, in log order, out of PostgreSQL (numbers left out are receipts):")
     print("\n".join(story.tell(lines)))
     say("the report (its first rows):")
     text = report.read_text(encoding="utf-8") if report.exists() else ""
@@ -82,7 +82,9 @@ def run(state: StackState, folder: Path) -> bool:
     verdict = story.check(lines, packages(), VICTIM, text)
     for holds, fact in verdict:
         print(f"  {'ok ' if holds else 'BAD'} {fact}")
-    return all(holds for holds, _ in verdict) and not failed
+    good = all(holds for holds, _ in verdict) and not failed
+    say("the demo holds: every check is ok" if good else "the demo FAILED: see the lines marked BAD above")
+    return good
 
 
 def _start(command: list[str], environment: dict[str, str], *, watched: bool = False) -> subprocess.Popen[str]:
@@ -116,7 +118,7 @@ def _wait_for_mirror(state: StackState) -> None:
 
 
 def _report_stack(event: StackEvent) -> None:
-    if event.change in (Change.READY, Change.FAILED, Change.NOTICE, Change.DIED):
+    if event.change in (Change.READY, Change.FAILED, Change.DIED):
         took = f" after {event.seconds:.1f} s" if event.seconds else ""
         print(f"  {event.server} {event.change.value}{took} {event.detail}".rstrip(), flush=True)
 
