@@ -58,10 +58,11 @@ class Finding:
 async def diagnose(resolved: Settings) -> list[Finding]:
     """All findings, in the order in which to mend them."""
     findings = [name_clash(_distributions(), _package_is_ours()), identity(resolved), *_local_stack(resolved)]
+    findings += await _disk(resolved)
     try:
         findings += await _on_the_bus(resolved)
     except BusUnreachable as error:
-        findings += [unreachable(error, os.environ.get(SANDBOX) == "1")]
+        findings += [unreachable(error, os.environ.get(SANDBOX) == "1", resolved.origin.get("server", "default"))]
     except TracecraftError as error:
         findings.append(Finding("bad", "bus", str(error), "tracecraft status"))
     return findings
@@ -121,13 +122,28 @@ def _local_stack(resolved: Settings) -> list[Finding]:
     return findings
 
 
-def unreachable(error: BusUnreachable, sandboxed: bool) -> Finding:
-    """Why there is no bus, and what to do."""
+async def _disk(resolved: Settings) -> list[Finding]:
+    """Whether the stack of this machine can write; of other servers nobody tells."""
+    from tracecraft_cli import health
+
+    found = await health.storage(health.own_stack(resolved))
+    return [] if found is None else [Finding(found["level"], "disk", found["message"], found["fix"])]
+
+
+def unreachable(error: BusUnreachable, sandboxed: bool, origin: str = "default") -> Finding:
+    """Why there is no bus, and what to do; ``origin`` is where the address comes from, as in `Settings.origin`."""
     message = f"no NATS server answers at {error.servers}: {error.reason}"
     if sandboxed:
         return Finding("bad", "bus", f"{message} ({SANDBOX}=1)", SANDBOX_FIX)
+    if "uthorization" in error.reason and origin == "default":
+        message += "; nothing names a server, so this is the default address, where another stack may run"
+        fix = "export TRACECRAFT_DATA=the data folder of that stack, or TRACECRAFT_SERVER=nats://TOKEN@HOST:4222"
+        return Finding("bad", "bus", message, fix)
     if "uthorization" in error.reason:
         fix = "export TRACECRAFT_SERVER=nats://TOKEN@HOST:4222, or name the credentials with --creds or --context"
+        return Finding("bad", "bus", message, fix)
+    if origin != "default" and not origin.startswith("the stack"):
+        fix = f"check the address, which comes from {origin}; without it: tracecraft serve --detach"
         return Finding("bad", "bus", message, fix)
     return Finding("bad", "bus", message, "tracecraft serve --detach")
 

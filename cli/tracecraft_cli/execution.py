@@ -43,7 +43,8 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def execute(common: Common, wish: Wish, argv: tuple[str, ...], grace: float) -> int:
     """Claim, run ``argv``, settle; returns the program's exit code.
 
-    ``grace`` is how many seconds it has between SIGTERM and SIGKILL. Raises `ClaimLost`, and what `taking.take` does.
+    ``grace`` is how many seconds it has between a signal that stops it and SIGKILL. Raises `ClaimLost`, and what
+    `taking.take` does.
     """
     if shutil.which(argv[0]) is None:
         raise UsageError(f"{argv[0]!r} is not a program that can be run; for a shell line: --exec -- sh -c '...'")
@@ -60,6 +61,7 @@ class _Execution:
         self._settings, self._argv, self._as_json, self._grace = resolved, argv, as_json, grace
         self._program: Program | None = None
         self._signal: int | None = None
+        self._kill: asyncio.TimerHandle | None = None
         self._losses: asyncio.Queue[ClaimLost] = asyncio.Queue()
 
     async def run(self, wish: Wish) -> int:
@@ -81,6 +83,9 @@ class _Execution:
             this.cancel()
         else:
             self._program.signal(number if self._signal is None else signal.SIGKILL)
+            if self._kill is None:
+                loop = asyncio.get_running_loop()
+                self._kill = loop.call_later(self._grace, self._program.signal, signal.SIGKILL)
         self._signal = number
 
     async def _work(self, session: AsyncSession, held: list[Held]) -> int:
@@ -109,8 +114,10 @@ class _Execution:
             await asyncio.wait((ended, losing), return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 losing.cancel()
-                if self._signal is not None:  # what it has left running must not go on without the claim
-                    await asyncio.to_thread(program.stop, self._grace)
+                if self._kill is not None:  # what it has left running must not go on without the claim
+                    self._kill.cancel()
+                    rest = self._kill.when() - asyncio.get_running_loop().time()
+                    await asyncio.to_thread(program.stop, max(0.0, rest))
                 return ended.result()
             loss = losing.result()
             claim = next(claim for claim in held if claim.task == loss.task)

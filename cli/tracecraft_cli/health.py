@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from tracecraft.async_session import AsyncSession
@@ -25,6 +26,15 @@ PATIENCE_S: Final = 3.0
 PROBE_S: Final = 2.0
 """Seconds in which a server of the local stack must answer."""
 
+FULL_BYTES: Final = 100 * 1024**2
+"""Free space of the data folder below which its servers fail soon."""
+LOW_BYTES: Final = 1024**3
+LOW_SHARE: Final = 0.05
+"""Free space, and its share of the disk, below which one should know."""
+
+FREE_SPACE: Final = "free some space on the disk of {}"
+RESTARTS: Final = ": the bus is then restarted by itself, within seconds"
+
 DURABILITY: Final = {
     "interval": "flushed to disk every second: a crash of a server costs nothing, one of the machine the last second",
     "durable": "flushed to disk before every acknowledgement: what was acknowledged survives a crash of the machine",
@@ -39,6 +49,8 @@ class Health:
     streams: list[dict[str, Any]]
     stack: dict[str, Any] | None
     """The stack that runs on this machine, when the bus is its own."""
+    storage: dict[str, Any] | None
+    """The disk of that stack: whether it has space, and whether the bus can write to it."""
     bridge: dict[str, Any] | None
     postgres: dict[str, Any] | None
     seaweedfs: dict[str, Any] | None
@@ -48,6 +60,8 @@ class Health:
     def problems(self) -> list[str]:
         """What is down, in words."""
         found = [] if self.bus["jetstream"] else ["JetStream is not enabled on the server"]
+        if self.storage is not None and self.storage["level"] == "bad":
+            found.append(self.storage["message"])
         for name, part in (("bridge", self.bridge), ("PostgreSQL", self.postgres), ("SeaweedFS", self.seaweedfs)):
             if part is not None and not part["up"]:
                 reason = part.get("reason")
@@ -65,12 +79,13 @@ async def examine(resolved: Settings) -> Health:
         if bus["jetstream"]:
             streams = await asyncio.gather(*(_stream(session, wanted) for wanted in topology.definitions()))
             project |= await _project(session)
-    bridge, postgres, seaweedfs = await asyncio.gather(
+    disk, bridge, postgres, seaweedfs = await asyncio.gather(
+        storage(stack),
         _bridge(stack.bridge_url if stack else ""),
         _port(stack.postgres_dsn if stack else ""),
         _port(stack.s3_endpoint if stack else ""),
     )
-    return Health(bus, streams, _about(stack), bridge, postgres, seaweedfs, project)
+    return Health(bus, streams, _about(stack), disk, bridge, postgres, seaweedfs, project)
 
 
 def own_stack(resolved: Settings) -> StackState | None:
@@ -148,6 +163,38 @@ def _about(stack: StackState | None) -> dict[str, Any] | None:
         "durability": stack.durability,
         "meaning": DURABILITY.get(stack.durability, ""),
     }
+
+
+async def storage(stack: StackState | None) -> dict[str, Any] | None:
+    """The disk under the stack of this machine, and what nats-server says of its last writes to it.
+
+    It writes nothing: a write to a full disk would break one more stream of a nats-server that is still whole.
+    """
+    if stack is None:
+        return None
+    from tracecraft_stack.nats_server import broken_disk
+
+    error = broken_disk(*await asyncio.to_thread(_http_get, f"{stack.nats_monitor_url}/healthz"))
+    try:
+        disk = shutil.disk_usage(stack.data)
+    except OSError as unseen:
+        level, message = "bad", f"{stack.data}: {unseen.strerror}"
+        return {"free": None, "total": None, "level": level, "message": message, "fix": "tracecraft stop"}
+    level, message = judge_space(disk.free, disk.total)
+    if error:
+        level, message = "bad", f"the bus cannot write: {error} ({message})"
+    fix = FREE_SPACE.format(stack.data) + (RESTARTS if error else "") if level != "ok" else None
+    return {"free": disk.free, "total": disk.total, "level": level, "message": message, "fix": fix}
+
+
+def judge_space(free: int, total: int) -> tuple[Literal["ok", "warn", "bad"], str]:
+    """Whether so much free space is enough, and what to call it."""
+    message = f"{free // 1024**2} MiB free of {total // 1024**2} MiB"
+    if free < FULL_BYTES:
+        return "bad", f"the disk is as good as full: {message}"
+    if free < LOW_BYTES or free < LOW_SHARE * total:
+        return "warn", f"the disk is nearly full: {message}"
+    return "ok", message
 
 
 async def _bridge(url: str) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from tracecraft_cli.lazy import LazyGroup
+from tracecraft_cli.entry import Entry
 from tracecraft_cli.options import FLAGS, Common, add_options
 
 COMMANDS: Final = {
@@ -37,7 +37,7 @@ COMMANDS: Final = {
 
 
 @click.group(
-    cls=LazyGroup,
+    cls=Entry,
     package="tracecraft_cli.commands",
     table=COMMANDS,
     context_settings={

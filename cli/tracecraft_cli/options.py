@@ -62,6 +62,12 @@ def add_options(function: Callable[..., _R]) -> Callable[..., _R]:
     return click.option("--json", "as_json", is_flag=True, envvar="TRACECRAFT_JSON", help=json_help)(function)
 
 
+class Whole(click.IntRange):
+    """A whole number in a range; click's own says 'not a valid integer range' of a word."""
+
+    name = "integer"
+
+
 class Duration(click.ParamType[float]):
     """Seconds, or a number with ``s``, ``m``, ``h`` or ``d``."""
 

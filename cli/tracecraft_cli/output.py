@@ -7,22 +7,53 @@ print a line a result. This is the one documented shape (docs/reference/cli.md).
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tracecraft_core.errors import TracecraftError
+
+
+class Unwritable(Exception):
+    """Standard output takes no more: its disk is full, for example. A closed pipe is a `BrokenPipeError` instead.
+
+    ``stands`` says what was done all the same.
+    """
+
+    def __init__(self, reason: str | None, stands: str = "") -> None:
+        super().__init__(f"cannot write the output: {reason}{f'; {stands}' if stands else ''}")
+        self.reason = reason
 
 
 def emit(as_json: bool, result: Any, text: str | None) -> None:
     """Print a result: as JSON, or as ``text`` for people (``None`` or empty prints nothing)."""
     if as_json:
-        click.echo(json.dumps({"ok": True, "result": result}, ensure_ascii=False, default=str))
+        write(json.dumps({"ok": True, "result": result}, ensure_ascii=False, default=str))
     elif text:
-        click.echo(text)
+        write(text)
+
+
+def write(line: str, color: bool | None = None) -> None:
+    """Write to standard output, now; ``color`` as for `click.echo`. Raises `Unwritable` and `BrokenPipeError`."""
+    try:
+        click.echo(line, color=color)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unwritable(error.strerror) from None
+
+
+def give_up() -> None:
+    """Send what standard output did not take to nowhere, so that nothing complains about it when Python ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(message: str) -> None:
@@ -33,8 +64,16 @@ def note(message: str) -> None:
 def fail(as_json: bool, error: TracecraftError) -> None:
     """Print an error; the caller exits with ``error.exit_code``."""
     if as_json:
-        click.echo(json.dumps({"ok": False, "error": describe(error)}, ensure_ascii=False, default=str))
+        fail_json(describe(error))
     click.echo(f"tracecraft: {error}", err=True)
+
+
+def fail_json(facts: Mapping[str, Any]) -> None:
+    """Print an error's facts as JSON; where that cannot be written, the words on standard error must do."""
+    try:
+        write(json.dumps({"ok": False, "error": facts}, ensure_ascii=False, default=str))
+    except (Unwritable, BrokenPipeError):
+        give_up()
 
 
 def describe(error: TracecraftError) -> dict[str, Any]:

@@ -59,8 +59,12 @@ def guard(as_json: bool, work: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.give_up()
         _exit(0)
+    except output.Unwritable as error:
+        output.give_up()
+        output.note(f"tracecraft: {error}")
+        _exit(1)
 
 
 def _exit(code: int) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tracecraft import board as boards
 from tracecraft import claims, leases, waiting
+from tracecraft_cli.output import note
 from tracecraft_core import tasks
 from tracecraft_core.bodies import Handoff
 from tracecraft_core.errors import Refused, TaskHeld, TaskNotReady, TaskSettled, TracecraftError, WaitTimeout
@@ -34,7 +35,15 @@ class Wish:
 
 async def take(session: AsyncSession, wish: Wish) -> list[Held]:
     """Claim what is wished for. Raises `Refused` and its kind, `NotFound`, `WaitTimeout`; then nothing new is held."""
-    context = session.context
+    try:
+        return await _take(session.context, wish)
+    except TaskHeld as refusal:
+        if refusal.owner == session.context.holder.agent:
+            note(f"tracecraft: {refusal.task} is held in another session of {refusal.owner}, which is not yours")
+        raise
+
+
+async def _take(context: Context, wish: Wish) -> list[Held]:
     if wish.pattern is not None:
         return [await waiting.claim_next(context, wish.pattern, wish.ttl, wish.wait)]
     if len(wish.tasks) > 1:

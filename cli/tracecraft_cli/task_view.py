@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.output import compact
 from tracecraft_cli.quotation import oneline, quoted
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from tracecraft.claims import Held, Task
     from tracecraft.leases import LeaseState
     from tracecraft_core.bodies import Body, Handoff, Verification
+
+
+DATA_CHARACTERS: Final = 2_000
+"""How much of a task's data a claim shows to people."""
 
 
 def duration(seconds: float) -> str:
@@ -60,10 +64,17 @@ def claim_text(held: Held) -> str:
     if record.title:
         lines.append(f"title: {oneline(record.title, 200)}")
     if record.data is not None:
-        lines.append(f"data: {compact(record.data)}")
+        lines.append(f"data: {_cut(compact(record.data), held.task)}")
     if record.took_over_from is not None and not held.again:
         lines.append(f"taken over from {record.took_over_from.owner}, whose lease had lapsed")
     return "\n".join(lines + handoff_lines(record.handoff, "last note"))
+
+
+def _cut(text: str, task: str) -> str:
+    if len(text) <= DATA_CHARACTERS:
+        return text
+    hint = f"all {len(text):,} characters: tracecraft task show {task} --json"
+    return f"{text[:DATA_CHARACTERS]}… ({hint})"
 
 
 def handoff_lines(handoff: Handoff | None, title: str = "note") -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tracecraft_cli.given import parse_json, read_value
+from tracecraft_cli.options import Whole
 from tracecraft_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def message_options(function: Callable[..., _R]) -> Callable[..., _R]:
         "--kind", default="note", metavar="K", help="note, question, answer, handoff, or a word of yours."
     )
     thread = click.option("--thread", metavar="T", help="Name of the conversation it belongs to.")
-    reply_to = click.option("--reply-to", type=click.IntRange(min=1), metavar="ID", help="The message it answers.")
+    reply_to = click.option("--reply-to", type=Whole(min=1), metavar="ID", help="The message it answers.")
     data = click.option("--data", metavar="JSON", help="Any JSON to go with the text.")
     return kind(thread(reply_to(data(function))))
 

@@ -45,10 +45,16 @@ def make_folder(folder: Path, mode: int = 0o700) -> None:
             folder.chmod(mode)
 
 
+def has_space(folder: Path) -> bool:
+    """Whether the disk of a folder has room to work in."""
+    with plain_errors(folder):
+        return shutil.disk_usage(folder).free >= MIN_FREE_BYTES
+
+
 def require_space(folder: Path) -> None:
     """Raises `StackError` when the disk of a folder is as good as full."""
-    free = shutil.disk_usage(folder).free
-    if free < MIN_FREE_BYTES:
+    if not has_space(folder):
+        free = shutil.disk_usage(folder).free
         raise StackError(
             f"the disk of {folder} is full ({free // 1024**2} MB left): "
             "free some space, or choose another folder with --data"

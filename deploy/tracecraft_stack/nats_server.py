@@ -11,7 +11,7 @@ from tracecraft_stack.environment import bare_environment
 from tracecraft_stack.files import make_folder, write_private
 from tracecraft_stack.options import Durability
 from tracecraft_stack.ports import LOOPBACK, free_port
-from tracecraft_stack.server import Server, http_status
+from tracecraft_stack.server import Server, http_get, http_status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,10 @@ MAX_CONSUMERS: Final = 20_000
 
 SYNC_INTERVAL: Final = {Durability.INTERVAL: "1s", Durability.DURABLE: "always"}
 """fsync once a second, or before every acknowledgement."""
+
+
+BROKEN_DISK: Final = ("write error", "no space left", "jetstream not enabled")
+"""What /healthz says, among else, of a stream whose disk failed a write: it refuses all others until a restart."""
 
 
 class NatsServer(Server):
@@ -84,6 +88,10 @@ class NatsServer(Server):
         """/healthz is ok once every stream and consumer is recovered."""
         return http_status(self.monitor_port, "/healthz") == 200
 
+    def ailment(self) -> str:
+        """The error of /healthz when the disk has failed a write."""
+        return broken_disk(*http_get(self.monitor_port, "/healthz"))
+
     def listens_on(self) -> tuple[int, ...]:
         """Clients and monitoring."""
         return self.port, self.monitor_port
@@ -105,3 +113,17 @@ jetstream {{
 }}
 {self.extra_config}
 """
+
+
+def broken_disk(status: int, body: bytes) -> str:
+    """The error in an answer of /healthz, if it is one of the disk, without the names of files; else nothing."""
+    if status in (0, 200):
+        return ""
+    try:
+        said = str(json.loads(body).get("error", ""))
+    except (ValueError, AttributeError):
+        return ""
+    if not any(sign in said.lower() for sign in BROKEN_DISK):
+        return ""
+    what, _, rest = said.partition(": ")
+    return f"{what}: {rest.rpartition(': ')[2]}" if rest else what

@@ -81,6 +81,10 @@ class Server(ABC):
         """How the last process ended, in words."""
         return "never started" if self._child is None else self._child.ending
 
+    def ailment(self) -> str:
+        """What is wrong with the running server that only a restart cures, in words; empty when nothing is known."""
+        return ""
+
     @property
     def died(self) -> bool:
         """Whether it ended although it is wanted, and nobody is starting or stopping it now."""
@@ -126,6 +130,12 @@ class Server(ABC):
             self.stop()
             self.start()
             return time.monotonic() - began
+
+    def end_for_restart(self) -> None:
+        """Ends the process gracefully and leaves it wanted, so that a supervisor brings it back."""
+        with self._change:
+            if self.wanted:
+                self._end()
 
     def kill(self) -> None:
         """SIGKILL. A supervisor brings it back unless told not to."""

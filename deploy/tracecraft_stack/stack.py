@@ -33,6 +33,10 @@ T = TypeVar("T")
 ATTEMPTS: Final = 3
 """How often ports are chosen before a stack gives up."""
 
+STOPPING: Final = "stopping"
+SLOW_STOP: Final = "; SeaweedFS takes about 15 s"
+"""What is said before a stop, which is silent for so long."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -139,6 +143,9 @@ class Stack:
         if self._lock is None:
             return
         (self._layout.data / STATE_FILE).unlink(missing_ok=True)
+        if self._state is not None:
+            slow = bool(self._state.s3_endpoint) and self.options.fsync
+            self._tell("stack", Change.NOTICE, detail=STOPPING + (SLOW_STOP if slow else ""))
         for server in self._servers.in_stop_order() if self._servers else []:
             self._stop_server(server)
         self._lock.release()

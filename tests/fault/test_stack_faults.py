@@ -161,7 +161,7 @@ def test_orphans_that_the_kernel_left_alone_are_stopped_first(
     with Stack(bare_options, events.append) as stack:
         assert not any(orphan.child.alive for orphan in orphans)
         assert _recall(stack.state) == 42
-    assert [event.server for event in events if event.change is Change.NOTICE] == ["nats", "postgres"]
+    assert [event.server for event in events if event.change is Change.NOTICE] == ["nats", "postgres", "stack"]
 
 
 def test_stop_stops_the_orphans_of_a_killed_supervisor(

@@ -99,6 +99,22 @@ def test_two_commands_of_one_agent_that_claim_at_once_both_hold_it(cli: CommandL
     assert len({json.loads(out)["result"]["fence"] for (out, _), _ in answers}) == 1
 
 
+def test_a_refusal_by_oneself_says_that_another_session_has_it(cli: CommandLine) -> None:
+    cli("claim", "T", "--session", "one", agent="alice")
+    refused = cli("claim", "T", "--session", "two", agent="alice")
+    assert refused.returncode == 3
+    assert "T is held in another session of alice" in refused.stderr
+    assert "another session" not in cli("claim", "T", agent="bob").stderr
+
+
+def test_a_claim_shows_the_beginning_of_much_data_and_where_the_rest_is(cli: CommandLine) -> None:
+    cli("task", "add", "T", "--data", json.dumps("x" * 5_000))
+    shown = cli("claim", "T", agent="alice").stdout
+    assert len(shown) < 2_300
+    assert "all 5,000 characters: tracecraft task show T --json" in shown
+    assert len(result(cli("claim", "T", "--json", agent="alice"))["data"]) == 5_000
+
+
 def test_the_fence_grows_with_every_claim_of_a_task(cli: CommandLine) -> None:
     fences = []
     for agent in ("alice", "bob", "alice"):
@@ -177,7 +193,9 @@ def test_next_takes_the_first_claimable_task_and_says_when_nothing_is_left(cli: 
 
 def test_a_task_is_refused_until_what_it_comes_after_is_done_and_a_waiting_claim_gets_it_then(cli: CommandLine) -> None:
     cli("task", "add", "B", "--after", "A")
-    assert "B waits for A" in cli("claim", "B", agent="bob").stderr
+    refused = cli("claim", "B", agent="bob").stderr
+    assert "B waits for " in refused
+    assert "A is unknown" in refused
     waiting = cli.popen("claim", "B", "--wait", "20s", agent="bob")
     assert waiting.poll() is None
     settle(cli, "A", "alice")
@@ -376,6 +394,58 @@ def test_a_signal_reaches_the_program_and_the_task_is_given_back(cli: CommandLin
     assert cli("claim", "T", agent="bob").returncode == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_program_that_ignores_a_signal_is_killed_after_the_grace(cli: CommandLine, number: signal.Signals) -> None:
+    script = "trap '' INT TERM; echo ready; sleep 8"
+    holder = cli.popen("claim", "T", "--grace", "0.5s", "--exec", "--", "sh", "-c", script, agent="alice")
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "ready\n"
+    began = time.monotonic()
+    holder.send_signal(number)
+    _, err = holder.communicate(timeout=20)
+    assert 0.4 < time.monotonic() - began < 5
+    assert holder.returncode == 128 + number, err
+    assert result(cli("task", "show", "T", "--json"))["state"] == "open"
+
+
+@pytest.mark.parametrize("json_", [[], ["--json"]])
+def test_a_claim_that_cannot_be_printed_stands_and_says_so_in_one_line(cli: CommandLine, json_: list[str]) -> None:
+    done = into_full(cli, "claim", "T", *json_)
+    said = "tracecraft: cannot write the output: No space left on device; the claim stands: T\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    assert "held already" in cli("claim", "T", agent="alice").stdout
+
+
+@pytest.mark.parametrize("args", [["inbox"], ["--help"], ["claim", "--help"], ["tasks", "--json"]])
+def test_output_that_cannot_be_written_is_one_line_and_exit_code_1(cli: CommandLine, args: list[str]) -> None:
+    cli("send", "alice", "hello", agent="bob")
+    cli("task", "add", "T")
+    done = into_full(cli, *args)
+    assert (done.returncode, done.stderr) == (1, "tracecraft: cannot write the output: No space left on device\n")
+    assert "hello" in cli("inbox", agent="alice").stdout
+
+
+def test_an_error_that_cannot_be_printed_as_json_keeps_its_code(cli: CommandLine) -> None:
+    done = into_full(cli, "memory", "get", "nothing", "--json")
+    assert done.returncode == 1
+    assert done.stderr.startswith("tracecraft: no memory key 'nothing'")
+    assert done.stderr.count("\n") == 1
+
+
+def into_full(cli: CommandLine, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as alice, whose standard output takes nothing."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        return subprocess.run(
+            cli.argv(*args),
+            env=cli.environment("alice"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+
 def test_a_program_that_cannot_be_run_claims_nothing(cli: CommandLine) -> None:
     wrong = cli("claim", "T", "--exec", "--", "no-such-program", agent="alice")
     assert wrong.returncode == 2
@@ -389,6 +459,8 @@ def test_a_program_that_cannot_be_run_claims_nothing(cli: CommandLine) -> None:
         ([], "name the tasks"),
         (["T", "--next", "X.*"], "name the tasks"),
         (["T", "--exec"], "--exec runs what stands behind '--'"),
+        (["T", "--", "make", "test"], "did you mean --exec?"),
+        (["T", "--", "make", "--exec"], "did you mean --exec?"),
         (["T", "--lease", "0s"], "from 1 second to 24 hours"),
         (["T", "--lease", "soon"], "is not a duration"),
         (["a b"], "character ' ' at position 2"),
@@ -399,3 +471,4 @@ def test_wrong_usage_exits_with_2_and_says_what_was_expected(cli: CommandLine, a
     wrong = cli("claim", *args)
     assert wrong.returncode == 2
     assert says in wrong.stderr
+    assert result(cli("tasks", "--json")) == []

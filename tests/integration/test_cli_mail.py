@@ -107,9 +107,11 @@ def test_a_peek_leaves_messages_unread_and_says_so_to_their_sender(cli: CommandL
         "fetched by bob: two",
     ]
     assert messages(cli("inbox", "--limit", "1", "--json", agent="bob")) == ["one"]
+    cli("send", "bob", "three", agent="ann")
     left = cli("inbox", "--peek", "--limit", "1", agent="bob")
+    assert left.stderr == "1 more wait: raise --limit, or leave out --peek\n"
     assert left.stdout.endswith("  > two\n")
-    assert messages(cli("inbox", "--json", agent="bob")) == ["two"]
+    assert messages(cli("inbox", "--json", agent="bob")) == ["two", "three"]
     assert "acked by bob: one" in cli("messages", agent="ann").stdout
 
 
@@ -230,7 +232,7 @@ def test_two_projects_never_see_each_others_messages(cli: CommandLine) -> None:
         (("send", "a b", "hi"), "agent 'a b': character ' ' at position 2"),
         (("send", "bob", "  "), "TEXT is empty"),
         (("send", "bob", "hi", "--data", "{"), "--data is not JSON"),
-        (("send", "bob", "hi", "--reply-to", "x"), "'x' is not a valid integer"),
+        (("send", "bob", "hi", "--reply-to", "x"), "'x' is not a valid integer."),
         (("send", "bob", "hi", "--wait-ack", "soon"), "not a duration; for example 90"),
         (("inbox", "--from", "a.b"), "agent 'a.b': character '.'"),
         (("inbox", "--watch", "--peek"), "goes with --from and --limit only"),

@@ -110,3 +110,48 @@ def test_a_taken_port_is_named(data: Path) -> None:
     assert refused.returncode == 1
     assert str(port) in refused.stderr
     assert running_stack(data) is None
+
+
+def test_a_stack_in_another_folder_is_named_in_every_hint(data: Path) -> None:
+    other = data.with_name("its data")
+    started = run(data, "serve", "--detach", "--data", str(other), *LEAN)
+    try:
+        assert started.returncode == 0, started.stderr
+        assert f"stop it with tracecraft stop --data '{other}'\n" in started.stderr
+        assert f"clients find it with: export TRACECRAFT_DATA='{other}'\n" in started.stdout
+        assert f"with its token: TRACECRAFT_DATA='{other}' tracecraft status --json" in started.stdout
+    finally:
+        stopped = run(data, "stop", "--data", str(other))
+    assert stopped.stdout == "stopped\n"
+    assert f"stopping the stack in {other}" in stopped.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "stop"])
+def test_an_empty_data_folder_is_refused(data: Path, command: str) -> None:
+    refused = run(data, command, "--data", "")
+    assert refused.returncode == 2
+    assert "must not be empty" in refused.stderr
+
+
+def test_an_empty_variable_is_the_default_folder(data: Path) -> None:
+    env = {**os.environ, "TRACECRAFT_DATA": "", "XDG_DATA_HOME": str(data)}
+    done = subprocess.run(argv("stop"), env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, f"no stack runs in {data / 'tracecraft'}\n")
+
+
+def test_stop_and_an_interrupt_say_at_once_that_seaweedfs_takes_its_time(data: Path) -> None:
+    with subprocess.Popen(
+        argv("serve", "--data", str(data), "--without", "postgres"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as serving:
+        assert serving.stdout is not None
+        assert serving.stderr is not None
+        serving.stdout.readline()
+        with subprocess.Popen(argv("stop", "--data", str(data)), stderr=subprocess.PIPE, text=True) as stopping:
+            assert stopping.stderr is not None
+            assert "SeaweedFS takes about 15 s" in stopping.stderr.readline()
+            assert serving.poll() is None, "it is said before the stop, not after it"
+            assert stopping.wait(60) == 0
+        assert "stack     notice: stopping; SeaweedFS takes about 15 s" in serving.stderr.read()

@@ -114,6 +114,7 @@ def test_init_keeps_a_secret_to_its_owner_and_does_not_show_it(run: Run, folder:
         (("-p", "a b"), "project 'a b': character ' ' at position 2"),
         (("-a", "a.b"), "agent 'a.b': character '.' at position 2"),
         (("-s", " "), "--server ' ' is empty"),
+        (("-s", "http://host"), "'http://host' (--server): the scheme"),
     ],
 )
 def test_init_writes_nothing_that_is_wrong(run: Run, folder: Path, args: tuple[str, ...], message: str) -> None:
@@ -130,6 +131,15 @@ def test_init_mends_a_broken_file_only_with_force(run: Run, folder: Path) -> Non
     assert "is not valid TOML" in refused.stderr
     assert run("init", "--force").returncode == 0
     assert settings(folder) == {"project": "my-repo"}
+
+
+def test_init_refuses_a_file_whose_project_no_command_would_take(run: Run, folder: Path) -> None:
+    (folder / FILE).write_text('project = "my repo"\n')
+    refused = run("init")
+    assert refused.returncode == 2
+    assert f"{folder / FILE}: project 'my repo': character ' '" in refused.stderr
+    assert run("init", "-p", "good", "--force").returncode == 0
+    assert settings(folder) == {"project": "good"}
 
 
 def test_the_flag_beats_the_environment_beats_the_file(run: Run) -> None:
@@ -177,6 +187,14 @@ def test_the_shell_is_offered_commands_and_options(run: Run) -> None:
     assert offered("tracecraft memory h") == {"history"}
     assert "--if-absent" in offered("tracecraft memory set --if")
     assert offered("tracecraft inbox a") == {"ack"}
+
+
+@pytest.mark.parametrize("server", ["", " ", ",", "nats://host:99999", "nats://[::1", "http://host:4222"])
+def test_a_server_that_cannot_be_one_is_wrong_usage_at_once(run: Run, server: str) -> None:
+    done = run("-s", server, "memory", "list", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["type"] == "UsageError"
+    assert "for example nats://127.0.0.1:4222" in done.stderr
 
 
 def test_every_option_has_an_environment_twin(cli: CommandLine) -> None:

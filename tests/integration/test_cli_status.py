@@ -138,7 +138,7 @@ def test_doctor_says_how_to_start_a_server_when_there_is_none(cli: CommandLine) 
     done = cli("doctor", agent="alice", env={"TRACECRAFT_SERVER": NOWHERE})
     assert done.returncode == 1
     assert "bad  bus: no NATS server answers at nats://127.0.0.1:1" in done.stdout
-    assert "fix: tracecraft serve" in done.stdout
+    assert "fix: check the address, which comes from environment variable TRACECRAFT_SERVER" in done.stdout
     assert "secret" not in done.stdout
 
 
@@ -269,3 +269,18 @@ def test_an_overwritten_package_is_bad_even_when_its_distribution_is_gone() -> N
 def test_without_a_sandbox_a_missing_server_is_to_be_started() -> None:
     error = BusUnreachable("nats://127.0.0.1:4222", "Connection refused")
     assert diagnosis.unreachable(error, sandboxed=False).fix == "tracecraft serve --detach"
+
+
+def test_a_stack_of_this_machine_that_does_not_answer_is_to_be_started() -> None:
+    error = BusUnreachable("nats://127.0.0.1:4222", "Connection refused")
+    found = diagnosis.unreachable(error, sandboxed=False, origin="the stack that runs in /data")
+    assert found.fix == "tracecraft serve --detach"
+
+
+def test_a_refusal_at_the_default_address_points_to_the_data_folder_of_another_stack() -> None:
+    error = BusUnreachable("nats://127.0.0.1:4222", "Authorization Violation")
+    found = diagnosis.unreachable(error, sandboxed=False)
+    assert "another stack may run" in found.message
+    assert "TRACECRAFT_DATA" in str(found.fix)
+    named = diagnosis.unreachable(error, sandboxed=False, origin="given by the caller")
+    assert "TRACECRAFT_DATA" not in str(named.fix)

@@ -289,7 +289,7 @@ def test_a_plan_is_applied_once_however_often_it_is_said(cli: CommandLine) -> No
     ]
     settle(cli, "S0", "alice")
     again = result(cli("plan", "apply", "-", "--json", input=PLAN))
-    assert again == {"created": [], "changed": [], "unchanged": ["S1.a", "S0", "S1.b", "S2.report"]}
+    assert again == {"created": [], "changed": [], "unchanged": ["S1.a", "S0", "S1.b", "S2.report"], "unknown": []}
     changed = result(cli("plan", "apply", "-", "--json", input=PLAN.replace("First", "Other")))
     assert changed["changed"] == ["S1.a"]
 
@@ -310,6 +310,14 @@ def test_a_plan_whose_application_was_killed_is_completed_by_applying_it_again(
     assert set(before) == {f"T{number}" for number in range(len(before))}  # none before what it comes after
     again = result(cli("plan", "apply", str(file), "--json"))
     assert (len(again["unchanged"]), len(again["created"])) == (len(before), 300 - len(before))
+
+
+def test_a_plan_that_depends_on_what_is_nowhere_is_applied_with_a_warning_that_names_it(cli: CommandLine) -> None:
+    cli("task", "add", "there")
+    applied = cli("plan", "apply", "-", "--json", input="tasks: [{id: A, after: [there, B, typo.1]}, {id: B}]")
+    assert result(applied)["unknown"] == ["typo.1"]
+    assert applied.stderr == "tracecraft: no task has these ids yet, and what comes after them waits: typo.1\n"
+    assert cli("plan", "apply", "-", input="tasks: [{id: B}]").stderr == ""
 
 
 def test_a_cycle_is_refused_by_name_before_anything_is_written(cli: CommandLine) -> None:

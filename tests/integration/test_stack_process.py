@@ -72,7 +72,7 @@ def test_a_signal_stops_the_foreground_in_order(bare_options: StackOptions, numb
         _read_until(process, "postgresql://")
         process.send_signal(number)
         rest = process.communicate(timeout=30)[0].split("\n")
-    assert rest[:3] == ["nats stopped", "postgres stopped", "done"]
+    assert rest[:4] == ["stack notice", "nats stopped", "postgres stopped", "done"]
     assert process.returncode == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -84,6 +85,33 @@ def test_an_example_names_the_command_it_stands_with(group: click.Group, name: s
         assert example.startswith(f"tracecraft {name}"), path
         if not isinstance(command, click.Group):
             assert example.startswith(f"tracecraft {' '.join(path)}"), path
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--json", "memroy"], "No such command 'memroy'"),
+        (["--json", "--wrong"], "No such option"),
+        (["tasks", "--wrong", "--json"], "No such option"),
+        (["claim", "--json"], "name the tasks"),
+        (["send", "--json", "bob"], "Missing argument 'TEXT"),
+        (["memory", "no-such", "--json"], "No such command"),
+        (["--json"], "Missing command"),
+    ],
+)
+def test_wrong_usage_is_told_as_json_too(args: list[str], says: str) -> None:
+    outcome = CliRunner().invoke(main, args)
+    assert outcome.exit_code == 2
+    error = json.loads(outcome.stdout)
+    assert (error["ok"], error["error"]["code"], error["error"]["type"]) == (False, 2, "UsageError")
+    assert says in error["error"]["message"]
+    assert outcome.stderr
+
+
+def test_wrong_usage_is_told_as_json_when_the_environment_asks_for_it() -> None:
+    assert json.loads(CliRunner().invoke(main, ["memroy"], env={"TRACECRAFT_JSON": "1"}).stdout)["ok"] is False
+    assert CliRunner().invoke(main, ["memroy"], env={"TRACECRAFT_JSON": "0"}).stdout == ""
+    assert CliRunner().invoke(main, ["claim", "T", "--", "x", "--json"]).stdout == ""
 
 
 def test_an_unknown_command_is_wrong_usage() -> None:

@@ -150,5 +150,39 @@ def test_secrets_in_the_url_are_not_shown() -> None:
     assert found.server == "nats://one:4222,nats://two:4222"
 
 
+@pytest.mark.parametrize(
+    ("server", "says"),
+    [
+        ("", "is empty: name one"),
+        (" ", "is empty: name one"),
+        (",", "is empty: name one"),
+        ("nats://host:99999", "'nats://host:99999' .*the port is not a number from 1 to 65535"),
+        ("nats://host:0", "port"),
+        ("host:port", "port"),
+        ("nats://[::1", "an IPv6 address stands in brackets"),
+        ("http://host:4222", "'http://host:4222' .*the scheme is none of nats, tls, ws, wss"),
+        ("nats://", "there is no host"),
+        ("nats://ok:4222,nats://my host:4222", "'nats://my host:4222' .*space"),
+    ],
+)
+def test_a_server_that_cannot_be_one_is_refused_by_name_with_an_example(server: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        settings.load({"server": server})
+    assert "(given by the caller)" in str(caught.value)
+    assert "for example nats://127.0.0.1:4222" in str(caught.value)
+
+
+@pytest.mark.parametrize("server", ["nats://u:s3cret@host:99999", "http://s3cret@host", "nats://u:s3/cret@host"])
+def test_a_refused_server_does_not_show_its_secrets(server: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        settings.load({"server": server})
+    assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("server", ["host", "host:1", "[::1]:4222", "TLS://host", "ws://host:80/path", "nats://t@h,b"])
+def test_a_server_as_people_write_it_is_accepted(server: str) -> None:
+    assert settings.load({"server": server}).values["server"] == server
+
+
 def test_two_worktrees_have_two_agents(folder: Path) -> None:
     assert settings.load(folder=folder).agent != settings.load(folder=folder.parent).agent

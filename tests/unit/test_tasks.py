@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tracecraft_core import tasks
 from tracecraft_core.bodies import Handoff, TaskRecord
-from tracecraft_core.errors import ClaimLost, TaskNotReady, TaskSettled, UsageError
+from tracecraft_core.errors import BodyTooLarge, ClaimLost, TaskNotReady, TaskSettled, UsageError
 from tracecraft_core.tasks import Holder
 
 ALICE, BOB = Holder("alice", "s1"), Holder("bob", "s2")
@@ -138,3 +138,36 @@ def test_only_an_open_task_is_redefined() -> None:
     assert tasks.redefined("T", record, "b", ["A"], 1) == TaskRecord(title="b", after=["A"], data=1)
     with pytest.raises(UsageError, match="T is claimed"):
         tasks.redefined("T", tasks.claimed(record, ALICE, "n", 1), "b", [], None)
+
+
+def test_a_dependency_that_cannot_get_done_is_told_apart_from_one_that_is_not_done_yet() -> None:
+    record = TaskRecord(after=["f.a", "p.typo", "x"])
+    with pytest.raises(
+        TaskNotReady, match=r"T waits for others: f\.a failed, p\.typo is unknown, x is not done yet"
+    ) as no:
+        tasks.check_claimable("T", record, {"f.a": "failed", "x": "claimed"})
+    assert no.value.missing == ("f.a", "p.typo", "x")
+    with pytest.raises(TaskNotReady, match="T waits for x: not done yet"):
+        tasks.check_claimable("T", TaskRecord(after=["x"]), {"x": "open"})
+
+
+def test_the_largest_definition_leaves_room_for_claims_and_a_handoff() -> None:
+    data = "x" * (tasks.MAX_DEFINITION_BYTES - 20)
+    tasks.check_definition("T", None, [], data)
+    with pytest.raises(BodyTooLarge, match="the definition of T"):
+        tasks.check_definition("T", None, [], data + "x" * 20)
+    claimed = tasks.claimed(TaskRecord(data=data), ALICE, "nonce", 1)
+    tasks.check_claim_fits("T", tasks.claimed(claimed, BOB, "nonce", 2))
+    tasks.settled("T", claimed, ALICE, "failed", Handoff(note="y" * 30_000))
+
+
+def test_a_handoff_that_does_not_fit_is_refused_with_its_part_and_the_room_there_is() -> None:
+    claimed = tasks.claimed(TaskRecord(data="x" * 200_000), ALICE, "nonce", 1)
+    handoff = Handoff(note="short", result="y" * 100_000)
+    with pytest.raises(BodyTooLarge, match=r"the handoff of T \(mostly its result\)") as refused:
+        tasks.settled("T", claimed, ALICE, "failed", handoff)
+    with pytest.raises(BodyTooLarge, match=r"the handoff of T \(mostly its result\)"):
+        tasks.released("T", claimed, ALICE, handoff)
+    fits = Handoff(note="short", result="y" * (refused.value.limit - 40))
+    again = tasks.settled("T", claimed, ALICE, "failed", fits)
+    tasks.check_claim_fits("T", tasks.claimed(again, BOB, "nonce", 2))

@@ -5,7 +5,7 @@ This is where people write by hand, so it is validated by pydantic, whose errors
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import pydantic
@@ -39,6 +39,19 @@ class Plan(BaseModel):
     tasks: tuple[PlannedTask, ...]
 
 
+_NO_LIST: Final = "must be a list of tasks under tasks:"
+
+_MEANINGS: Final = {
+    "missing": "is missing",
+    "tuple_type": "must be a list",
+    "string_type": "must be text: put it into quotes",
+    "extra_forbidden": f"is not a field of a task; fields are {', '.join(PlannedTask.model_fields)}",
+    "model_type": "must be a task with its fields, for example {id: S1.parse}",
+    "dict_type": "must be a task with its fields, for example {id: S1.parse}",
+}
+"""What pydantic's types of errors mean to somebody who writes a plan."""
+
+
 def parse(text: str, source: str = "the plan") -> list[PlannedTask]:
     """The tasks of a plan, dependencies first, otherwise in the order of the file.
 
@@ -59,8 +72,13 @@ def parse(text: str, source: str = "the plan") -> list[PlannedTask]:
 
 def _first_problem(error: pydantic.ValidationError) -> str:
     problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "the file"
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+    where = ".".join(str(part) for part in problem["loc"])
+    if len(problem["loc"]) > 1:
+        meaning = _MEANINGS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        return f"{where}: {meaning}"
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: is not a field of a plan, which has tasks: only"
+    return f"{where or 'the file'}: {'is missing' if problem['type'] == 'missing' else _NO_LIST}"
 
 
 def _ordered(planned: tuple[PlannedTask, ...], source: str) -> list[PlannedTask]:

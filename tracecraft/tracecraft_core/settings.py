@@ -88,7 +88,8 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
     """Resolve the settings.
 
     ``flags`` holds what the caller was told outright (``None`` and absent mean the same). Raises `UsageError` for a
-    file that is not valid TOML or has an unknown setting, and `InvalidName` for a project, agent or session.
+    file that is not valid TOML or has an unknown setting and for a server that cannot be one, and `InvalidName` for a
+    project, agent or session.
     """
     layers = _Layers()
     layers.add({k: v for k, v in (flags or {}).items() if v is not None}, "given by the caller")
@@ -104,6 +105,7 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
     if "agent" not in values:
         layers.add({"agent": default_agent(project_file.parent if project_file else (folder or Path.cwd()))}, "derived")
     layers.add({"project": DEFAULT_PROJECT, "server": DEFAULT_SERVER}, "default")
+    urls.check(values["server"], origin["server"])
     session = values.get("session")
     return Settings(
         project=names.project(values["project"]),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tracecraft_cli.options import DURATION, Common, common
-from tracecraft_cli.output import emit
+from tracecraft_cli.output import Unwritable, emit
 from tracecraft_cli.runner import guard, run
 
 if TYPE_CHECKING:
@@ -23,7 +23,13 @@ class _WithCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Cut the arguments at the ``--`` that follows ``--exec``."""
-        if "--" in args and "--exec" in args[: args.index("--")]:
+        if "--" in args and "--exec" not in args[: args.index("--")] and not ctx.resilient_parsing:
+            raise click.UsageError(
+                "behind '--' stands a program that runs under the claim, did you mean --exec? "
+                "For example: tracecraft claim S1.parse --exec -- ./work.sh",
+                ctx,
+            )
+        if "--" in args:
             cut = args.index("--")
             args, ctx.meta[_BEHIND] = args[:cut], tuple(args[cut + 1 :])
         return super().parse_args(ctx, args)
@@ -92,9 +98,15 @@ def _claim(common: Common, wish: Wish) -> None:
     async def work(session: AsyncSession, memo: Memo) -> None:
         from tracecraft_cli import taking, task_view
 
-        for held in await taking.take(session, wish):
+        taken = await taking.take(session, wish)
+        for held in taken:
             memo.remember(held.task)
-            emit(common.as_json, task_view.claim_json(held), task_view.claim_text(held))
+        try:
+            for held in taken:
+                emit(common.as_json, task_view.claim_json(held), task_view.claim_text(held))
+        except Unwritable as error:
+            stands = f"the claim stands: {' '.join(held.task for held in taken)}"
+            raise Unwritable(error.reason, stands) from None
 
     run(common, work, touches=wish.tasks)
 

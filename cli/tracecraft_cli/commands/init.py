@@ -43,6 +43,7 @@ def _init(common: Common, force: bool) -> None:
     text, present = _read(path, force)
     _refuse_conflicts(path, present, given, force)
     wanted = {"project": _default_project(path.parent)} | present | given
+    _check_present(path, wanted)
     added = {name: value for name, value in wanted.items() if present.get(name) != value}
     if added:
         lines = _lines(wanted) if force else text + _lines(added)
@@ -59,7 +60,7 @@ def _init(common: Common, force: bool) -> None:
 
 
 def _validate(given: Mapping[str, str]) -> None:
-    from tracecraft_core import names
+    from tracecraft_core import names, urls
     from tracecraft_core.errors import UsageError
 
     checks = {"project": names.project, "agent": names.agent, "session": names.session}
@@ -68,6 +69,19 @@ def _validate(given: Mapping[str, str]) -> None:
             checks[name](value)
         elif not value.strip() or not value.isprintable():
             raise UsageError(f"--{name} {value!r} is empty or has a control character; see 'tracecraft init --help'")
+        elif name == "server":
+            urls.check(value, f"--{name}")
+
+
+def _check_present(path: Path, wanted: Mapping[str, Any]) -> None:
+    """Refuse to leave a name in the file that every other command refuses."""
+    from tracecraft_core.errors import UsageError
+
+    named = {name: str(wanted[name]) for name in ("project", "agent", "session", "server") if name in wanted}
+    try:
+        _validate(named)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}: nothing was written; give another one, with --force") from None
 
 
 def _default_project(folder: Path) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracecraft_cli.options import Common, common
+from tracecraft_cli.options import Common, Whole, common
 from tracecraft_cli.output import emit, note
 from tracecraft_cli.runner import guard, run
 
@@ -27,7 +27,7 @@ LAST = 50
     "--subject", metavar="F", default=">", help="NATS filter in the project: 'task.>', 'msg.writer.>', 'memory.*'."
 )
 @click.option("--since", metavar="DURATION|SEQ", help="From then on: 30s, 15m, 2h ago, or a sequence number.")
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="The last N, or the first N of --since.")
+@click.option("--limit", type=Whole(min=0), metavar="N", help="The last N, or the first N of --since.")
 @common
 def command(common: Common, follow: bool, subject: str, since: str | None, limit: int | None) -> None:
     """Print what happened in the project, in order: sequence, time, who, what. Without --since the last 50 entries.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracecraft_cli.options import Common, common
+from tracecraft_cli.options import Common, Whole, common
 from tracecraft_cli.output import emit, note
 from tracecraft_cli.runner import run
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--sent", is_flag=True, default=True, help="The messages you sent (what this command always shows).")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Only the newest N.")
+@click.option("--limit", type=Whole(min=1), default=20, show_default=True, help="Only the newest N.")
 @common
 def command(common: Common, sent: bool, limit: int) -> None:
     """Show the messages you sent, oldest first, and what became of each: who has seen or acknowledged it.

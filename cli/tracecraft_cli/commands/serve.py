@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tracecraft_cli.data_folder import chosen, data_option, elsewhere
 from tracecraft_cli.options import Common, common
 from tracecraft_cli.output import emit, note
 from tracecraft_cli.runner import guard
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tracecraft_core.local import StackState
     from tracecraft_stack import StackEvent, StackOptions
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), envvar="TRACECRAFT_DATA", help="Data folder.")
+@data_option("Data folder.")
 @click.option(
     "--durability",
     type=click.Choice(["interval", "durable"]),
@@ -46,12 +48,11 @@ def command(
     """
 
     def work() -> None:
-        from tracecraft_core.local import data_dir
         from tracecraft_stack import Durability, StackOptions, run_foreground
         from tracecraft_stack import detach as start_detached
 
         options = StackOptions(
-            data=(data or data_dir()).expanduser().absolute(),
+            data=chosen(data),
             durability=Durability(durability),
             postgres="postgres" not in without,
             artifacts="artifacts" not in without,
@@ -60,7 +61,9 @@ def command(
         )
         note(f"starting in {options.data}")
         if detach:
-            _ready(common, options, start_detached(options, _report), "tracecraft stop")
+            other = elsewhere(options.data)
+            end = f"tracecraft stop{f' --data {other}' if other else ''}"
+            _ready(common, options, start_detached(options, _report), end)
         else:
             run_foreground(options, _report, lambda state: _ready(common, options, state, "Ctrl-C"))
 
@@ -74,17 +77,18 @@ def _report(event: StackEvent) -> None:
 
 def _ready(common: Common, options: StackOptions, state: StackState, end: str) -> None:
     from tracecraft_cli.health import DURABILITY
-    from tracecraft_core.local import data_dir
 
+    other = elsewhere(options.data)
+    status = f"{f'TRACECRAFT_DATA={other} ' if other else ''}tracecraft status --json"
     result = _without_secrets(state)
     lines = [
-        f"bus: {result['bus']} (with its token: tracecraft status --json)",
+        f"bus: {result['bus']} (with its token: {status})",
         f"durability: {state.durability}, {DURABILITY[state.durability]}",
     ]
     if state.bridge_url:
         lines.append(f"metrics: {state.bridge_url}/metrics")
-    if options.data != data_dir().absolute():
-        lines.append(f"clients find it with TRACECRAFT_DATA={options.data}")
+    if other:
+        lines.append(f"clients find it with: export TRACECRAFT_DATA={other}")
     emit(common.as_json, result, "\n".join(lines))
     note(f"stop it with {end}")
 

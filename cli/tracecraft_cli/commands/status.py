@@ -54,6 +54,8 @@ def _text(found: Health) -> str:
             lines.append(_line(name, f"{part['address']} {'up' if part['up'] else 'DOWN'}"))
     if found.stack is not None:
         lines.append(_line("durability", f"{found.stack['durability']}: {found.stack['meaning']}"))
+        if found.storage is not None:
+            lines += _disk(found.storage)
         lines.append(_line("data", f"{found.stack['data']} (supervisor pid {found.stack['pid']})"))
     return "\n".join(lines + _project(found))
 
@@ -66,6 +68,12 @@ def _bus(found: Health) -> str:
     bus = found.bus
     jetstream = f"JetStream answers in {bus['milliseconds']:g} ms" if bus["jetstream"] else "JetStream DOWN"
     return f"{bus['address']} nats-server {bus['version']}, {jetstream}"
+
+
+def _disk(storage: dict[str, Any]) -> list[str]:
+    state = "DOWN: " if storage["level"] == "bad" else ""
+    lines = [_line("disk", f"{state}{storage['message']}")]
+    return [*lines, _line("", f"fix: {storage['fix']}")] if storage["fix"] else lines
 
 
 def _streams(found: Health) -> str:

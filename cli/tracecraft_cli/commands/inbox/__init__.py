@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from tracecraft_cli.lazy import LazyGroup
-from tracecraft_cli.options import Common, common
+from tracecraft_cli.options import Common, Whole, common
 from tracecraft_cli.runner import guard, run
 
 TABLE: Final = {
@@ -19,11 +19,11 @@ TABLE: Final = {
 @click.group(cls=LazyGroup, package="tracecraft_cli.commands.inbox", table=TABLE, invoke_without_command=True)
 @click.option("--watch", is_flag=True, help="Stay, and print messages as they come.")
 @click.option("--peek", is_flag=True, help="Show them and leave them unread.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N messages, the oldest.  [default: 50]")
+@click.option("--limit", type=Whole(min=1), metavar="N", help="At most N messages, the oldest.  [default: 50]")
 @click.option("--from", "sender", metavar="A", help="Only those of agent A; the others stay unread.")
 @click.option(
     "--budget",
-    type=click.IntRange(min=50),
+    type=Whole(min=50),
     metavar="TOKENS",
     help="Newest first, as many as fit into about so many tokens; the rest by id, unread.",
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracecraft_cli.options import Common, common
+from tracecraft_cli.options import Common, Whole, common
 from tracecraft_cli.output import emit, note
 from tracecraft_cli.runner import run
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("ids", metavar="ID...", type=click.IntRange(min=1), nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", type=Whole(min=1), nargs=-1, required=True)
 @common
 def command(common: Common, ids: tuple[int, ...]) -> None:
     """Acknowledge messages without showing them; their senders get a receipt. One that is read already is no error.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tracecraft_cli.commands.inbox import digest
 from tracecraft_cli.letters import as_json, shown
-from tracecraft_cli.output import emit, note
+from tracecraft_cli.output import Unwritable, emit, note
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -42,13 +42,17 @@ async def read(session: AsyncSession, json: bool, wanted: Wanted) -> None:
         chosen = digest.newest(mine, wanted.budget, lambda message: _size(message, now, json))
     else:
         chosen = digest.Digest(tuple(mine[: wanted.limit or LIMIT]), None, ())
-    _print(chosen, now, json, wanted.budget or 0)
+    try:
+        _print(chosen, now, json, wanted.budget or 0)
+    except Unwritable:
+        await each(fetched, lambda message: session.mail.unread(message))
+        raise
     behind, elsewhere = await _others(session, fetched, exhausted=len(fetched) < _asked(wanted))
     kept = [message for message in fetched if wanted.peek or message.id not in chosen.ids]
     await each(kept, lambda message: session.mail.unread(message, shown=wanted.peek and message.id in chosen.ids))
     await acknowledge(session, [] if wanted.peek else chosen.whole)
     waiting = len(mine) - len(chosen.whole) - len(chosen.rest) - (chosen.cut is not None) + behind
-    _tell(bool(mine), waiting, elsewhere)
+    _tell(bool(mine), waiting, elsewhere, wanted.peek)
 
 
 async def _fetch(session: AsyncSession, wanted: Wanted) -> list[InboxMessage]:
@@ -112,10 +116,10 @@ async def each(messages: Sequence[InboxMessage], verb: Callable[[InboxMessage], 
         await asyncio.gather(*(verb(message) for message in messages[start : start + _AT_ONCE]))
 
 
-def _tell(shown_any: bool, waiting: int, elsewhere: int) -> None:
+def _tell(shown_any: bool, waiting: int, elsewhere: int, peek: bool) -> None:
     notes = [] if shown_any else ["no new messages"]
     if waiting > 0:
-        notes.append(f"{waiting} more wait: run it again")
+        notes.append(f"{waiting} more wait: {'raise --limit, or leave out --peek' if peek else 'run it again'}")
     if elsewhere:
         notes.append(f"another process of this agent is reading {elsewhere}: what it does not acknowledge comes again")
     if notes:

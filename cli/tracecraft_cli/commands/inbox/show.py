@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracecraft_cli.options import Common, common
+from tracecraft_cli.options import Common, Whole, common
 from tracecraft_cli.output import emit
 from tracecraft_cli.runner import run
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("id_", metavar="ID", type=click.IntRange(min=1))
+@click.argument("id_", metavar="ID", type=Whole(min=1))
 @common
 def command(common: Common, id_: int) -> None:
     """Print one message whole, read or not, and acknowledge it if it was unread.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracecraft_cli.commands.memory import keys
-from tracecraft_cli.options import Common, common
+from tracecraft_cli.options import Common, Whole, common
 from tracecraft_cli.output import emit
 from tracecraft_cli.runner import guard, run
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("key")
-@click.option("--if-revision", type=click.IntRange(min=1), help="Only if the key is at this revision.")
+@click.option("--if-revision", type=Whole(min=1), help="Only if the key is at this revision.")
 @common
 def command(common: Common, key: str, if_revision: int | None) -> None:
     """Delete KEY and print the revision of the deletion. Its history stays. Exits with 1 when it has no value.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracecraft_cli.commands.memory import keys
-from tracecraft_cli.options import Common, common
-from tracecraft_cli.output import compact, emit, interactive
+from tracecraft_cli.options import Common, Whole, common
+from tracecraft_cli.output import compact, emit, interactive, write
 from tracecraft_cli.quotation import neutral
 from tracecraft_cli.runner import guard, run
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("key")
-@click.option("--revision", type=click.IntRange(min=1), help="The value as it was at this revision.")
+@click.option("--revision", type=Whole(min=1), help="The value as it was at this revision.")
 @click.option("--default", metavar="VALUE", help="Printed, with exit code 0, when the key has no value.")
 @common
 def command(common: Common, key: str, revision: int | None, default: str | None) -> None:
@@ -49,7 +49,7 @@ def _print(as_json: bool, result: dict[str, Any], text: str) -> None:
     if as_json:
         emit(True, result, None)
     else:
-        click.echo(neutral(text, keep="\n\t") if interactive() else text, color=True)  # else click drops escapes
+        write(neutral(text, keep="\n\t") if interactive() else text, color=True)  # else click drops escapes
 
 
 def _value(default: str) -> object:

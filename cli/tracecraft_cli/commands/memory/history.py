@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracecraft_cli.commands.memory import keys
-from tracecraft_cli.options import Common, common
+from tracecraft_cli.options import Common, Whole, common
 from tracecraft_cli.output import emit, table
 from tracecraft_cli.runner import guard, run
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("key")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Only the newest N.")
+@click.option("--limit", type=Whole(min=1), default=20, show_default=True, help="Only the newest N.")
 @common
 def command(common: Common, key: str, limit: int) -> None:
     """Show the revisions of KEY that the bus keeps, oldest first, deletions too.

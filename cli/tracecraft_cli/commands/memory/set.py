@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracecraft_cli.given import DashedWords, parse_value, read_value
-from tracecraft_cli.options import Common, common
+from tracecraft_cli.options import Common, Whole, common
 from tracecraft_cli.output import emit
 from tracecraft_cli.runner import guard, run
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("key")
 @click.argument("value")
 @click.option("--text", is_flag=True, help="Store VALUE as a string even when it is JSON.")
-@click.option("--if-revision", type=click.IntRange(min=0), help="Only if the key is at this revision.")
+@click.option("--if-revision", type=Whole(min=0), help="Only if the key is at this revision.")
 @click.option("--if-absent", is_flag=True, help="Only if the key has no value.")
 @click.option(
     "--under",

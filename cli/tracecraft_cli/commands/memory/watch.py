@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracecraft_cli.options import DURATION, Common, common
+from tracecraft_cli.options import DURATION, Common, Whole, common
 from tracecraft_cli.output import emit
 from tracecraft_cli.runner import guard, run
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("pattern")
-@click.option("--count", type=click.IntRange(min=1), help="End after N lines.")
+@click.option("--count", type=Whole(min=1), help="End after N lines.")
 @click.option("--timeout", type=DURATION, help="End after this time, for example 90s or 15m.")
 @click.option("--initial", is_flag=True, help="First the values that are there now.")
 @common

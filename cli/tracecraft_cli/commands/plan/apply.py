@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import click
 
 from tracecraft_cli.options import Common, common
-from tracecraft_cli.output import emit
+from tracecraft_cli.output import emit, note
 from tracecraft_cli.runner import guard, run
 
 if TYPE_CHECKING:
@@ -46,9 +45,14 @@ def command(common: Common, file: str) -> None:
 
 def _apply(common: Common, plan: list[PlannedTask]) -> None:
     async def work(session: AsyncSession, memo: Memo) -> None:
-        applied = dataclasses.asdict(await session.tasks.apply(plan))
-        counts = ", ".join(f"{len(tasks)} {what}" for what, tasks in applied.items())
-        names = [f"{what}: {' '.join(tasks)}" for what, tasks in applied.items() if tasks and what != "unchanged"]
-        emit(common.as_json, applied, "\n".join([counts, *names]))
+        applied = await session.tasks.apply(plan)
+        if applied.unknown:
+            note(
+                f"tracecraft: no task has these ids yet, and what comes after them waits: {', '.join(applied.unknown)}"
+            )
+        done = {what: getattr(applied, what) for what in ("created", "changed", "unchanged")}
+        counts = ", ".join(f"{len(tasks)} {what}" for what, tasks in done.items())
+        names = [f"{what}: {' '.join(tasks)}" for what, tasks in done.items() if tasks and what != "unchanged"]
+        emit(common.as_json, done | {"unknown": applied.unknown}, "\n".join([counts, *names]))
 
     run(common, work)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracecraft_cli.options import Common, common
+from tracecraft_cli.options import Common, Whole, common
 from tracecraft_cli.output import emit
 from tracecraft_cli.runner import run
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("task", envvar="TRACECRAFT_TASK")
-@click.option("--history", "limit", type=click.IntRange(min=0), default=10, show_default=True, help="Changes to show.")
+@click.option("--history", "limit", type=Whole(min=0), default=10, show_default=True, help="Changes to show.")
 @common
 def command(common: Common, task: str, limit: int) -> None:
     """Show everything about TASK: state, who holds it and until when, dependencies, handoff, and how it got there.
