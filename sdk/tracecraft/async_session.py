@@ -11,7 +11,7 @@ from tracecraft import leases
 from tracecraft.context import Context
 from tracecraft_core import ids, names, settings
 from tracecraft_core.bus import PATIENCE_S, Bus
-from tracecraft_core.errors import TaskHeld, TaskNotReady
+from tracecraft_core.errors import SESSION_CLOSED, TaskHeld, TaskNotReady, UsageError
 from tracecraft_core.tasks import Holder
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class AsyncSession:
         self._bus.on_missing_stream = _create_streams
         holder = Holder(self.settings.agent, self.settings.session or ids.fresh())
         self.context = Context(self._bus, self.settings.project, holder)
+        self._closed = False
 
     # The parts are imported when they are first used: a one-shot command pays for what it does (decision 0006).
 
@@ -111,8 +112,9 @@ class AsyncSession:
         return SharedBoard(self.context)
 
     async def open(self) -> AsyncSession:
-        """Connect, and be online from now on. Raises `BusUnreachable`."""
+        """Connect, and be online from now on; a closed session is opened again. Raises `BusUnreachable`."""
         await self._bus.connect()
+        self._closed = False
         if self._mode == "live":
             try:
                 await self.announcer.announce()
@@ -123,7 +125,13 @@ class AsyncSession:
         return self
 
     async def close(self) -> None:
-        """Go offline and disconnect; claims that are still held lapse by themselves."""
+        """Go offline and disconnect; claims that are still held lapse by themselves.
+
+        Afterwards every verb raises `UsageError`, also one that is under way in another task, until `open` is called.
+        """
+        if self._closed:
+            return
+        self._closed = True
         if "_keeper" in vars(self):
             await self._keeper.stop()
         if "_board" in vars(self):
@@ -133,6 +141,12 @@ class AsyncSession:
                 async with asyncio.timeout(LEAVE_S):
                     await self.announcer.leave()
         await self._bus.close()
+        for part in ("announcer", "_keeper", "_board"):  # they have ended; `open` begins with new ones
+            vars(self).pop(part, None)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError(SESSION_CLOSED)
 
     async def __aenter__(self) -> AsyncSession:
         return await self.open()
@@ -181,6 +195,7 @@ class AsyncSession:
 
     async def ack(self, message: InboxMessage) -> bool:
         """Acknowledge a fetched message; its sender gets a receipt. ``False``: the server may not have heard it."""
+        self._check_open()
         return await self.mail.ack(message)
 
     async def messages(self) -> AsyncGenerator[InboxMessage]:
@@ -201,6 +216,7 @@ class AsyncSession:
         from tracecraft import claims
         from tracecraft.claim import AsyncClaim
 
+        self._check_open()
         names.task(task)
         ttl = leases.check_ttl(lease)
 
@@ -227,6 +243,7 @@ class AsyncSession:
         from tracecraft import waiting
         from tracecraft.claim import AsyncClaim
 
+        self._check_open()
         names.pattern(pattern)
         ttl = leases.check_ttl(lease)
 

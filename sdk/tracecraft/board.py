@@ -47,6 +47,8 @@ class Board:
     """Live leases only."""
     lapses: dict[str, Lapse] = field(default_factory=dict)
     """The last lapse of each task since the board was opened."""
+    takeovers: dict[str, Lapse] = field(default_factory=dict)
+    """The first takeover of each task after a lapse since the board was opened: the thief's record proves it."""
     unreadable: dict[str, Malformed] = field(default_factory=dict)
     """Records that cannot be understood, and why."""
     failure: TracecraftError | None = None
@@ -96,7 +98,9 @@ class Board:
     @contextlib.contextmanager
     def view(self) -> Iterator[Board]:
         """The same board for one of several who watch it: each waits for changes by itself."""
-        view = Board(self.tasks, self.leases, self.lapses, self.unreadable, self.failure, heard=self.heard)
+        view = Board(
+            self.tasks, self.leases, self.lapses, self.takeovers, self.unreadable, self.failure, heard=self.heard
+        )
         self._views.append(view)
         try:
             yield view
@@ -124,6 +128,7 @@ class Board:
             taken = record.took_over_from
             if before is not None and taken is not None and before.record.nonce and before.revision == taken.fence:
                 self.lapses[task] = Lapse(task, taken.owner, before.record.nonce)
+                self.takeovers.setdefault(task, self.lapses[task])
         self.heard[subjects.TASKS] = stored.seq
         self.touch()
 

@@ -7,8 +7,9 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from tracecraft import claims
+from tracecraft_core import tasks
 from tracecraft_core.bodies import Handoff, Settlement
-from tracecraft_core.errors import ClaimLost, UsageError
+from tracecraft_core.errors import ClaimLost, TracecraftError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -70,7 +71,14 @@ class AsyncClaim:
         elif isinstance(error, Exception):
             await claims.settle(self._context, held, "failed", _failure(error))
         else:
+            await self._give_back(held, error)
+
+    async def _give_back(self, held: Held, error: BaseException) -> None:
+        try:
             await claims.release(self._context, held, Handoff(note=f"interrupted: {type(error).__name__}"))
+        except TracecraftError:
+            if not self._context.bus.transport.closed:
+                raise  # a session that was closed before lets its claims lapse, and the interruption goes on
 
     @property
     def held(self) -> Held:
@@ -108,8 +116,14 @@ class AsyncClaim:
     def hand_off(
         self, note: str | None = None, *, to: str | None = None, next_action: str | None = None, result: Any = None
     ) -> None:
-        """Say what the next agent should know; written when the block ends well."""
-        self._handoff = Handoff(note=note, to=to, next_action=next_action, result=result)
+        """Say what the next agent should know; written when the block ends well.
+
+        Raises `BodyTooLarge` for a note or result that does not fit beside the task's definition.
+        """
+        handoff = Handoff(note=note, to=to, next_action=next_action, result=result)
+        if self._held is not None:
+            tasks.check_handoff(self._held.task, self._held.record, handoff)
+        self._handoff = handoff
 
     async def complete(
         self,

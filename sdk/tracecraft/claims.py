@@ -87,7 +87,8 @@ async def states(context: Context, wanted: Iterable[str]) -> dict[str, str]:
 async def claim(context: Context, task: str, ttl: int) -> Held:
     """Claim a task, creating it if it is unknown; claiming what this agent and session hold succeeds again.
 
-    Raises `TaskHeld`, `TaskSettled`, `TaskNotReady`, and what the bus raises.
+    Raises `TaskHeld`, `TaskSettled`, `TaskNotReady`, `BodyTooLarge` for a record without room for a claim, `Malformed`
+    for one that cannot be understood, and what the bus raises.
     """
     half_made = _HalfMade(context.holder)
     while True:
@@ -164,12 +165,13 @@ async def _take(
     """Take the lease, then write the record; ``None`` when somebody was faster at either."""
     nonce, sent = ids.fresh(), asyncio.get_running_loop().time()
     holder = context.holder
+    mine = tasks.claimed(record, holder, nonce, revision)
+    tasks.check_claim_fits(task, mine)
     wanted = Lease(owner=holder.agent, session=holder.session, nonce=nonce, ttl=ttl)
     try:
         lease_revision = await leases.write(context, task, wanted, lease_revision)
     except RevisionConflict:
         return None
-    mine = tasks.claimed(record, holder, nonce, revision)
     stream, subject = context.kv(subjects.TASKS, task)
     try:
         fence = await context.bus.cas(stream, subject, bodies.encode(mine), revision)

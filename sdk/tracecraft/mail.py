@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tracecraft import timeline
 from tracecraft_core import bodies, names, subjects
 from tracecraft_core.bodies import Message, Receipt, ReceiptState
-from tracecraft_core.errors import BodyTooLarge, BusError, Malformed, NotFound, WaitTimeout
+from tracecraft_core.errors import BodyTooLarge, BusError, Malformed, NotFound, UsageError, WaitTimeout
 from tracecraft_core.pull import (
     NANOSECOND,
     Delivery,
@@ -103,7 +103,8 @@ class AsyncMail:
     ) -> Sent:
         """Store a message for an agent. With ``wait_ack`` wait that many seconds until the agent has acknowledged it.
 
-        Raises `InvalidName`, `BodyTooLarge`, `WaitTimeout` (the message is stored all the same), `LogFull`.
+        Raises `InvalidName`, `UsageError` for a text that is empty or none, `BodyTooLarge`, `WaitTimeout` (the message
+        is stored all the same), `LogFull`.
         """
         body = _body(Message(text=text, kind=kind, thread=thread, reply_to=reply_to, data=data))
         registered = await self._open_mailbox(names.agent(to))
@@ -330,6 +331,10 @@ def _receipt(stored: Stored) -> Receipt | None:
 
 
 def _body(message: Message) -> bytes:
+    text: object = message.text
+    if not isinstance(text, str) or not text:
+        problem = "is empty" if text == "" else f"is of type {type(text).__name__}, not text"
+        raise UsageError(f"the text of the message {problem}: give it text, and any JSON as 'data'")
     body = bodies.encode(message)
     if len(body) > subjects.MAX_BODY_BYTES:
         raise BodyTooLarge("the message", len(body), subjects.MAX_BODY_BYTES)

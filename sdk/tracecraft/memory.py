@@ -68,17 +68,20 @@ class AsyncMemory:
         headers = self._signed({subjects.FENCE: f"{fence[0]}:{fence[1]}"} if fence else {})
         stream, subject = self._kv(key)
         if if_absent:
-            return await self._create(stream, subject, body, headers)
+            return await self._create(key, body, headers)
         if if_revision is not None:
             return await self._context.bus.cas(stream, subject, body, if_revision, headers=headers)
         return (await self._context.bus.publish(subject, body, headers=headers)).seq
 
-    async def _create(self, stream: str, subject: str, body: bytes, headers: Mapping[str, str]) -> int:
+    async def _create(self, key: str, body: bytes, headers: Mapping[str, str]) -> int:
+        stream, subject = self._kv(key)
         try:
             return await self._context.bus.cas(stream, subject, body, 0, headers=headers)
         except RevisionConflict:
             found = await self._context.bus.leader_get(stream, subject)
-            if found is None or not found.deleted:
+            if found is not None and not found.deleted:
+                raise RevisionConflict(key, 0, found.seq, has_value=True) from None
+            if found is None:
                 raise
             return await self._context.bus.cas(stream, subject, body, found.seq, headers=headers)
 

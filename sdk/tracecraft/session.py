@@ -265,12 +265,15 @@ class Session:
         self.tasks = Tasks(self._portal, self._inner.tasks)
 
     def open(self) -> Session:
-        """Connect now, and be online from now on. Raises `BusUnreachable`."""
+        """Connect now, and be online from now on; a closed session is opened again. Raises `BusUnreachable`."""
         self._portal.open()
         return self
 
     def close(self) -> None:
-        """Go offline and disconnect; claims that are still held lapse by themselves."""
+        """Go offline and disconnect; claims that are still held lapse by themselves.
+
+        Afterwards every verb raises `UsageError`, until `open` is called.
+        """
         self._portal.close(self._inner.close())
 
     def __enter__(self) -> Session:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tracecraft import board as boards
 from tracecraft_core import subjects
+from tracecraft_core.errors import SESSION_CLOSED, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,7 +51,9 @@ class SharedBoard:
                 self._closing = asyncio.create_task(self._close_later())
 
     async def close(self) -> None:
-        """Stop watching."""
+        """Stop watching; who still waits on the board is told that the session is closed."""
+        if self._board is not None:
+            self._board.touch(UsageError(SESSION_CLOSED))
         if self._closing is not None:
             await boards.stop(self._closing)
         await self._drop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tracecraft import claims
@@ -25,6 +25,8 @@ class Applied:
     created: list[str]
     changed: list[str]
     unchanged: list[str]
+    unknown: list[str] = field(default_factory=list)
+    """Dependencies that are neither in the plan nor among the tasks: nothing that waits for them can be claimed."""
 
 
 class AsyncTasks:
@@ -52,7 +54,8 @@ class AsyncTasks:
     async def add(self, task: str, *, title: str | None = None, after: Sequence[str] = (), data: Any = None) -> Task:
         """Add a task; the same call again changes nothing, another definition replaces that of an open task.
 
-        Raises `InvalidPlan` when its dependencies would make a cycle, `UsageError` when it is no longer open.
+        Raises `InvalidPlan` when its dependencies would make a cycle, `UsageError` when it is no longer open,
+        `BodyTooLarge` when its definition leaves no room for claims and a handoff.
         """
         wanted = {names.task(task): [names.task(before) for before in after]}
         if after:
@@ -66,7 +69,8 @@ class AsyncTasks:
         """Make the tasks be as planned. A crash in the middle leaves some undone: apply the plan again.
 
         Dependencies are written before what depends on them. Raises, before anything is written, `InvalidPlan` for a
-        cycle, also one through tasks that exist, and `UsageError` for another definition of a task that is not open.
+        cycle, also one through tasks that exist, `UsageError` for another definition of a task that is not open, and
+        `BodyTooLarge` for one that leaves no room for claims.
         """
         existing = {task.id: task.record for task in await self.list()}
         _check_cycles(existing, {task.id: task.after for task in plan})
@@ -74,7 +78,9 @@ class AsyncTasks:
             record, data = existing.get(task.id), _as_stored(task.data)
             if record is not None and not tasks.same_definition(record, task.title, task.after, data):
                 tasks.redefined(task.id, record, task.title, task.after, data)
-        applied = Applied([], [], [])
+            if record is None or not tasks.same_definition(record, task.title, task.after, data):
+                tasks.check_definition(task.id, task.title, task.after, data)
+        applied = Applied([], [], [], _unknown(existing, plan))
         for task in plan:
             outcome = await self._define(task.id, task.title, task.after, task.data)
             getattr(applied, outcome).append(task.id)
@@ -87,6 +93,7 @@ class AsyncTasks:
             found = await claims.read(self._context, task)
             if found is not None and tasks.same_definition(found.record, title, after, data):
                 return "unchanged"
+            tasks.check_definition(task, title, after, data)
             if found is None:
                 last = await self._context.bus.leader_get(stream, subject)
                 fresh = TaskRecord(title=title, after=list(after), data=data, created_by=self._context.agent)
@@ -103,6 +110,11 @@ class AsyncTasks:
 def _as_stored(data: Any) -> Any:
     """The data as it will be read back: tuples are lists, keys are strings."""
     return bodies.value_from_json(bodies.value_to_json(data))
+
+
+def _unknown(existing: Mapping[str, TaskRecord], plan: Sequence[PlannedTask]) -> list[str]:
+    known = existing.keys() | {task.id for task in plan}
+    return sorted({before for task in plan for before in task.after} - known)
 
 
 def _check_cycles(existing: Mapping[str, TaskRecord], wanted: Mapping[str, Sequence[str]]) -> None:

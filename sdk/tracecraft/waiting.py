@@ -12,6 +12,8 @@ from tracecraft import board as boards
 from tracecraft import claims, leases
 from tracecraft_core import names, tasks
 from tracecraft_core.errors import (
+    BodyTooLarge,
+    Malformed,
     NotFound,
     NothingLeft,
     OwnerLost,
@@ -20,12 +22,13 @@ from tracecraft_core.errors import (
     TaskHeld,
     TaskNotReady,
     TaskSettled,
+    TracecraftError,
     UsageError,
     WaitTimeout,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from tracecraft.board import Board
     from tracecraft.claims import Held, Task
@@ -76,7 +79,8 @@ async def claim_next(
     """Claim the first task that can be claimed among those that match, waiting up to ``wait`` seconds for one.
 
     Raises `NothingLeft` when no task that matches is left to do, `Refused` when what is left is held or waits for
-    others (without ``wait``), `WaitTimeout`.
+    others (without ``wait``), `WaitTimeout`. A task whose record leaves no room for a claim, or cannot be understood,
+    is passed over.
     """
     names.pattern(pattern)
     async with _board(context, shared) as board:
@@ -91,16 +95,19 @@ async def claim_next(
 
 async def _claim_first(context: Context, board: Board, pattern: str, ttl: int, *, waiting: bool) -> Held:
     candidates = board.claimable(pattern)
+    skipped: dict[str, TracecraftError] = {}
     while candidates:
         task = candidates.pop(0)
         try:
             return await claims.claim(context, task.id, ttl)
         except Refused:
             random.shuffle(candidates)  # others are at it too: do not follow them down the same list
-    raise _nothing(board, pattern, waiting=waiting)
+        except (BodyTooLarge, Malformed) as error:
+            skipped[task.id] = error
+    raise _nothing(board, pattern, skipped, waiting=waiting)
 
 
-def _nothing(board: Board, pattern: str, *, waiting: bool) -> Exception:
+def _nothing(board: Board, pattern: str, skipped: Mapping[str, TracecraftError], *, waiting: bool) -> Exception:
     matching = board.matching(pattern)
     unsettled = [task for task in matching if task.record.state not in tasks.SETTLED]
     if not unsettled and (matching or not waiting):
@@ -108,16 +115,21 @@ def _nothing(board: Board, pattern: str, *, waiting: bool) -> Exception:
         return NothingLeft("task left to claim", pattern, settled)
     if not unsettled:
         return Refused(f"no task matches {pattern} yet")
-    return Refused(f"nothing to claim in {pattern} right now: {'; '.join(_why_not(board, unsettled))}")
+    return Refused(f"nothing to claim in {pattern} right now: {'; '.join(_why_not(board, unsettled, skipped))}")
 
 
-def _why_not(board: Board, unsettled: Sequence[Task]) -> list[str]:
+def _why_not(board: Board, unsettled: Sequence[Task], skipped: Mapping[str, TracecraftError]) -> list[str]:
     states = {task.id: task.record.state for task in board.tasks.values()}
     reasons = []
     for task in unsettled[:5]:
         missing = tasks.unmet(task.record, states)
         held = board.leases[task.id].owner if task.id in board.leases else task.record.owner or "somebody"
-        reasons.append(f"{task.id} waits for {', '.join(missing)}" if missing else f"{task.id} is held by {held}")
+        if task.id in skipped:
+            reasons.append(str(skipped[task.id]))
+        elif missing:
+            reasons.append(f"{task.id} waits for {tasks.awaited(missing, states) or ', '.join(missing)}")
+        else:
+            reasons.append(f"{task.id} is held by {held}")
     more = len(unsettled) - len(reasons)
     return reasons + ([f"and {more} more"] if more else [])
 
@@ -149,7 +161,8 @@ async def wait_for(
 
     Without tasks it waits for mail alone.
     A pattern stands for all tasks that match when the wait begins, at least one. Raises `TaskFailed` as soon as a
-    task failed or is blocked (with ``any_``: when all are), `OwnerLost` when ``fail_on_lost`` and a lease lapses,
+    task failed or is blocked (with ``any_``: when all are), `OwnerLost` when ``fail_on_lost`` and a lease lapses (also
+    when another agent has taken the task over, and even finished it, by the time we hear of it),
     `Malformed` for a task whose record cannot be understood, `WaitTimeout`,
     `UsageError` when there is nothing to wait for.
     """
@@ -165,6 +178,8 @@ async def wait_for(
             stack.push_async_callback(boards.stop, arrival)
         while True:
             board.changed.clear()
+            if fail_on_lost:
+                _check_takeovers(board, ids)
             done = _verdict(board, ids, any_=any_)
             if done is not None:
                 return WaitResult("done", done)
@@ -223,6 +238,13 @@ def _verdict(board: Board, ids: Sequence[str], *, any_: bool) -> dict[str, Task]
         handoff = first.record.handoff
         raise TaskFailed(first.id, first.record.state, handoff.note if handoff else None)
     return None
+
+
+def _check_takeovers(board: Board, ids: Sequence[str]) -> None:
+    """Raise `OwnerLost` for a task that was taken over while we watched, whatever the thief has made of it since."""
+    for id_ in ids:
+        if id_ in board.takeovers:
+            raise OwnerLost(id_, board.takeovers[id_].owner)
 
 
 async def _check_owners(context: Context, board: Board, ids: Sequence[str]) -> None:

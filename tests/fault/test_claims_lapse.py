@@ -267,3 +267,34 @@ async def _loaded_watchers(session: AsyncSession, stream: str) -> list[str]:
     mine = session.context.kv(subjects.LEASES, ">")[1]
     watchers = [consumer for consumer in found["consumers"] if consumer["config"].get("filter_subject") == mine]
     return [watcher["name"] for watcher in watchers if watcher["delivered"]["consumer_seq"]]
+
+
+async def test_a_loss_is_told_though_the_thief_has_finished_by_the_time_the_watcher_hears_of_it(
+    nats: NatsServer, project: str, session: AsyncSession
+) -> None:
+    with (
+        Program("holder", nats.url, project, "alice", "T", 1) as holder,
+        Program("waiter", nats.url, project, "watcher", "lost", "T", 30) as watcher,
+    ):
+        holder.hear("claimed")
+        watcher.hear("waiting")
+        await asyncio.sleep(0.5)  # its board is loaded
+        watcher.stop()
+        holder.kill()
+        async with session.claim("T", wait=LEASE_S + 5):
+            pass
+        watcher.resume()
+        lost = watcher.hear("failed")
+    assert (lost["error"], lost["owner"]) == ("OwnerLost", "alice")
+
+
+async def test_a_task_that_was_taken_over_before_the_wait_began_is_no_loss(
+    nats: NatsServer, project: str, session: AsyncSession
+) -> None:
+    with Program("holder", nats.url, project, "alice", "T", 1) as holder:
+        holder.hear("claimed")
+        holder.kill()
+    async with session.claim("T", wait=LEASE_S + 5):
+        waiting = asyncio.create_task(session.wait_for("T", fail_on_lost=True, timeout=20))
+        await asyncio.sleep(0.5)
+    assert (await waiting).reason == "done"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -235,3 +235,31 @@ async def _next(log: Puller):  # type: ignore[no-untyped-def]
     delivery = await log.next(10)
     assert delivery is not None
     return delivery
+
+
+@pytest.mark.parametrize("key", [5, None, b"k", ("a", "b")])
+async def test_a_key_that_is_no_text_is_refused(session: AsyncSession, key: Any) -> None:
+    with pytest.raises(InvalidName, match="not text"):
+        await session.memory.set(key, 1)
+    with pytest.raises(InvalidName, match="not text"):
+        await session.tasks.add(key)
+    with pytest.raises(InvalidName, match="not text"):
+        await session.send(key, "hello")
+
+
+@pytest.mark.parametrize("value", [b"x", bytearray(b"x"), {1, 2}, {"a": [frozenset()]}, [{"b": (b"x",)}], {b"k": 1}])
+async def test_a_value_that_would_be_read_back_as_something_else_is_refused(session: AsyncSession, value: Any) -> None:
+    with pytest.raises(UsageError, match="cannot be stored as JSON"):
+        await session.memory.set("k", value)
+    assert await session.memory.entry("k") is None
+
+
+async def test_a_key_that_has_a_value_says_so_to_a_write_if_absent(session: AsyncSession) -> None:
+    revision = await session.memory.set("k", 1)
+    with pytest.raises(RevisionConflict, match=f"^k has a value already, revision {revision}"):
+        await session.memory.set("k", 2, if_absent=True)
+
+
+async def test_a_revision_that_is_not_kept_is_named_without_quotes(session: AsyncSession) -> None:
+    with pytest.raises(NotFound, match=r"^no revision 1 of cnt: 'memory history'"):
+        await session.memory.get("cnt", revision=1)

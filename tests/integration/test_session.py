@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,10 +26,14 @@ from tracecraft import (
     UsageError,
     WaitTimeout,
 )
+from tracecraft_core import bodies, subjects
+from tracecraft_core.bodies import TaskRecord
+from tracecraft_core.errors import BodyTooLarge
+from tracecraft_core.plans import PlannedTask
 from tracecraft_stack.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from tracecraft.claims import Task
     from tracecraft_stack.nats_server import NatsServer
@@ -414,3 +419,158 @@ def test_init_sets_the_defaults_of_connect(nats: NatsServer, project: str) -> No
         with session.claim("T") as claim:
             claim.check()
         assert session.wait_for("T").tasks["T"].record.owner == "alice"
+
+
+# -- closed sessions ------------------------------------------------------------------------------------------------
+
+CLOSED = "this session is closed: open another one"
+
+
+async def test_every_verb_of_a_closed_session_is_refused(nats: NatsServer, project: str) -> None:
+    session = AsyncSession(server=nats.url, project=project, agent="alice")
+    async with session:
+        await session.send("alice", "hello")
+        message = (await session.inbox())[0]
+        claim = session.claim("T")
+    await session.close()
+    verbs = [
+        session.send("bob", "x"),
+        session.broadcast("x"),
+        session.inbox(),
+        session.ack(message),
+        anext(session.messages()),
+        session.agents(),
+        session.wait_for("T"),
+        session.wait_for(or_message=True),
+        claim.acquire(),
+        session.memory.set("k", 1),
+        session.memory.get("k"),
+        session.memory.incr("k"),
+        anext(session.memory.watch(">")),
+        session.tasks.list(),
+        session.tasks.add("U"),
+        session.mail.pending(),
+    ]
+    async with asyncio.timeout(5):
+        for verb in verbs:
+            with pytest.raises(UsageError, match=CLOSED):
+                await verb
+    with pytest.raises(UsageError, match=CLOSED):
+        session.claim("T")
+    with pytest.raises(UsageError, match=CLOSED):
+        session.claim_next()
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_every_verb_of_a_closed_blocking_session_is_refused_until_it_is_opened_again(
+    nats: NatsServer, project: str, opened: bool
+) -> None:
+    session = tracecraft.Session(server=nats.url, project=project, agent="alice")
+    if opened:
+        session.memory.set("k", 1)
+    session.close()
+    verbs: list[Callable[[], object]] = [
+        lambda: session.memory.get("k"),
+        lambda: session.send("bob", "x"),
+        lambda: session.claim("T"),
+        session.claim_next,
+        session.tasks.list,
+        lambda: next(iter(session.messages())),
+        session.agents,
+    ]
+    for use in verbs:
+        with pytest.raises(UsageError, match=CLOSED):
+            use()
+    with session.open():
+        with session.claim("T"):
+            assert session.agents()[0].tasks == ("T",)
+        assert [agent.name for agent in session.agents()] == ["alice"]
+
+
+async def test_verbs_under_way_end_when_the_session_is_closed(nats: NatsServer, project: str) -> None:
+    session = await AsyncSession(server=nats.url, project=project, agent="alice").open()
+    await session.tasks.add("B", after=["A"])
+    waits = [
+        asyncio.create_task(session.wait_for("A")),
+        asyncio.create_task(session.claim("B", wait=60).acquire()),
+        asyncio.create_task(session.claim_next("B", wait=60).acquire()),
+    ]
+    await asyncio.sleep(0.5)
+    await session.close()
+    async with asyncio.timeout(20):
+        for outcome in await asyncio.gather(*waits, return_exceptions=True):
+            assert isinstance(outcome, UsageError), outcome
+            assert CLOSED in str(outcome)
+
+
+def test_leaving_a_session_by_an_exception_does_not_wait_for_a_claim_of_another_task(
+    nats: NatsServer, project: str
+) -> None:
+    holders: list[asyncio.Task[None]] = []
+
+    async def hold(session: AsyncSession) -> None:
+        async with session.claim("T"):
+            await asyncio.sleep(60)
+
+    async def main() -> None:
+        async with AsyncSession(server=nats.url, project=project, agent="alice") as session:
+            holders.append(asyncio.create_task(hold(session)))
+            await asyncio.sleep(0.3)
+            raise RuntimeError("mine")
+
+    started = time.monotonic()
+    with pytest.raises(RuntimeError, match="mine"):
+        asyncio.run(main())
+    assert time.monotonic() - started < 4
+    assert holders[0].cancelled()
+
+
+# -- what does not fit ----------------------------------------------------------------------------------------------
+
+
+async def test_a_definition_without_room_for_a_claim_is_refused_before_anything_is_written(
+    session: AsyncSession,
+) -> None:
+    big = "x" * (subjects.MAX_BODY_BYTES - 100)
+    with pytest.raises(BodyTooLarge, match="the definition of big"):
+        await session.tasks.add("big", data=big)
+    with pytest.raises(BodyTooLarge, match="the definition of big"):
+        await session.tasks.apply([PlannedTask(id="small"), PlannedTask(id="big", data=big)])
+    assert await session.tasks.list() == []
+
+
+async def test_claim_next_passes_over_a_task_that_cannot_be_claimed(session: AsyncSession) -> None:
+    stream, subject = session.context.kv(subjects.TASKS, "big")
+    record = TaskRecord(data="x" * (subjects.MAX_BODY_BYTES - 50))  # as a foreign client may write it
+    await session.context.bus.cas(stream, subject, bodies.encode(record), 0)
+    await session.tasks.add("small")
+    async with session.claim_next() as claim:
+        assert claim.task == "small"
+    with pytest.raises(Refused, match="big cannot be claimed"):
+        await session.claim_next().acquire()
+    with pytest.raises(WaitTimeout, match="big cannot be claimed"):
+        await session.claim_next(wait=0.5).acquire()
+
+
+async def test_a_note_that_does_not_fit_is_refused_where_it_is_given(session: AsyncSession) -> None:
+    async with session.claim("T") as claim:
+        with pytest.raises(BodyTooLarge, match=r"the handoff of T \(mostly its note\)"):
+            claim.hand_off("x" * subjects.MAX_BODY_BYTES)
+        claim.hand_off("short")
+    assert (await shown(session, "T")).record.state == "done"
+
+
+@pytest.mark.parametrize("text", [None, "", 5, b"x"])
+async def test_a_message_without_text_is_refused(session: AsyncSession, text: Any) -> None:
+    with pytest.raises(UsageError, match="the text of the message"):
+        await session.send("bob", text)
+    with pytest.raises(UsageError, match="the text of the message"):
+        await session.broadcast(text)
+
+
+async def test_applying_a_plan_names_the_dependencies_that_exist_nowhere(session: AsyncSession) -> None:
+    await session.tasks.add("there")
+    plan = [PlannedTask(id="a"), PlannedTask(id="b", after=("a", "there", "p.typo"))]
+    assert (await session.tasks.apply(plan)).unknown == ["p.typo"]
+    with pytest.raises(Refused, match=r"b waits for others: a is not done yet.*p\.typo is unknown"):
+        await session.claim_next("b").acquire()

@@ -176,9 +176,10 @@ def decode_message(data: bytes) -> Message:
 
 
 def value_to_json(value: Any) -> bytes:
-    """A memory value as it is stored. Raises `UsageError` for what JSON cannot hold: NaN, infinity, an open file."""
+    """A memory value as it is stored. Raises `UsageError` for what JSON cannot hold: NaN, bytes, sets, an open file."""
     try:
         body = msgspec.json.encode(value)
+        _check_types(value)  # after encoding, which refuses values that contain themselves
         if b"null" in body and not isinstance(
             value, msgspec.Raw
         ):  # msgspec writes NaN as null: a value must not change on its way
@@ -187,6 +188,19 @@ def value_to_json(value: Any) -> bytes:
         shown = repr(value)
         raise UsageError(f"{shown[:80]} cannot be stored as JSON: {error}") from None
     return body
+
+
+def _check_types(value: Any) -> None:
+    """Raise ``TypeError`` for what msgspec would write as something else: bytes as base64 text, a set as a list."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, (bytes, bytearray, memoryview, set, frozenset)):
+            raise TypeError(f"{type(item).__name__} would be read back as something else: make text or a list of it")
+        if isinstance(item, dict):
+            stack += [*item.keys(), *item.values()]
+        elif isinstance(item, (list, tuple)):
+            stack += item
 
 
 def value_from_json(data: bytes) -> Any:

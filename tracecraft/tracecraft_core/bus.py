@@ -289,7 +289,11 @@ class Bus:
     # -- repeating ----------------------------------------------------------------------------------------------
 
     async def _attempts(self) -> AsyncIterator[Attempt]:
-        """Yield attempts until patience runs out, each on a live connection, with a growing pause between them."""
+        """Yield attempts until patience runs out, each on a live connection, with a growing pause between them.
+
+        A closed bus has no patience: the first attempt raises `UsageError`, and there is no other one.
+        """
+        self.transport.check_open()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.patience
         pause = 0.02
@@ -302,8 +306,11 @@ class Bus:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
             await self.transport.ready(max(0.0, deadline - loop.time()))
+            if self.transport.closed:
+                return  # what was under way may have been carried out
 
     def _gave_up(self, attempt: Attempt) -> TracecraftError:
+        self.transport.check_open()
         if isinstance(attempt.last, NoResponders):
             return BusError(
                 "asking JetStream", "no answer: JetStream is not enabled on the server, or has no leader for the stream"

@@ -27,7 +27,10 @@ TracecraftError                          1
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+SESSION_CLOSED: Final = "this session is closed: open another one"
+"""What a `UsageError` says to every verb after `close`."""
 
 
 class TracecraftError(Exception):
@@ -48,7 +51,8 @@ class InvalidName(UsageError):
     Attributes: ``kind`` (what was named), ``value``, ``problem``.
     """
 
-    def __init__(self, kind: str, value: str, problem: str, example: str) -> None:
+    def __init__(self, kind: str, value: object, problem: str, example: str) -> None:
+        value = value if isinstance(value, str) else repr(value)
         shown = value if len(value) <= 80 else value[:77] + "..."
         super().__init__(f"{kind} {shown!r}: {problem}; for example {example!r}")
         self.kind, self.value, self.problem = kind, value, problem
@@ -98,19 +102,28 @@ class TaskSettled(Refused):
 
 
 class TaskNotReady(Refused):
-    """A task depends on others that are not done. Attributes: ``task``, ``missing``."""
+    """A task depends on others that are not done. Attributes: ``task``, ``missing``.
 
-    def __init__(self, task: str, missing: tuple[str, ...]) -> None:
-        super().__init__(f"{task} waits for {', '.join(missing)}: not done yet")
+    ``why`` says what became of them, where more is known than that they are not done yet.
+    """
+
+    def __init__(self, task: str, missing: tuple[str, ...], why: str = "") -> None:
+        super().__init__(f"{task} waits for {why or ', '.join(missing) + ': not done yet'}")
         self.task, self.missing = task, missing
 
 
 class RevisionConflict(Refused):
-    """Compare-and-set lost: nothing was written. Attributes: ``subject``, ``expected``, ``actual`` (None: unknown)."""
+    """Compare-and-set lost: nothing was written. Attributes: ``subject``, ``expected``, ``actual`` (None: unknown).
 
-    def __init__(self, subject: str, expected: int, actual: int | None) -> None:
+    ``has_value`` says that a write was for a key without a value, and that the key has one.
+    """
+
+    def __init__(self, subject: str, expected: int, actual: int | None, *, has_value: bool = False) -> None:
         now = "" if actual is None else f", it is {actual}"
-        super().__init__(f"{subject} is not at revision {expected}{now}: read it again and decide again")
+        problem = f"is not at revision {expected}{now}"
+        if has_value:
+            problem = "has a value already" + ("" if actual is None else f", revision {actual}")
+        super().__init__(f"{subject} {problem}: read it again and decide again")
         self.subject, self.expected, self.actual = subject, expected, actual
 
 
@@ -189,7 +202,8 @@ class NotFound(TracecraftError, LookupError):
     """No such thing. Attributes: ``kind``, ``name``."""
 
     def __init__(self, kind: str, name: str, hint: str = "") -> None:
-        super().__init__(f"no {kind} {name!r}{': ' + hint if hint else ''}")
+        shown = name if kind == "revision" else repr(name)  # "no revision 3 of findings"
+        super().__init__(f"no {kind} {shown}{': ' + hint if hint else ''}")
         self.kind, self.name = kind, name
 
 

@@ -92,7 +92,9 @@ def _key(kind: str, value: str, example: str) -> str:
     return value
 
 
-def _length(kind: str, value: str, limit: int, example: str) -> None:
+def _length(kind: str, value: object, limit: int, example: str) -> None:
+    if not isinstance(value, str):
+        raise InvalidName(kind, value, f"is of type {type(value).__name__}, not text", example)
     if not value:
         raise InvalidName(kind, value, "is empty", example)
     if len(value) > limit:

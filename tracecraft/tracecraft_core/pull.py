@@ -18,7 +18,7 @@ import msgspec
 
 from tracecraft_core import ids
 from tracecraft_core.bus import Stored
-from tracecraft_core.errors import NotFound, NotPermitted, TracecraftError
+from tracecraft_core.errors import NotFound, NotPermitted, TracecraftError, UsageError
 from tracecraft_core.transport import ConnectionDropped, NoResponders
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Puller:
             if self._subscription is not None:
                 await self._subscription.unsubscribe()
         if not self._durable:
-            with contextlib.suppress(ConnectionDropped):
+            with contextlib.suppress(ConnectionDropped, UsageError):  # the latter: closed, the server forgets by itself
                 prefix = self._bus.transport.options.js_prefix
                 await self._bus.transport.send(f"{prefix}.CONSUMER.DELETE.{self._stream}.{self._config['name']}")
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from tracecraft_core import bodies, subjects
 from tracecraft_core.bodies import Forced, Handoff, Owner, Settlement, TaskRecord
-from tracecraft_core.errors import ClaimLost, TaskNotReady, TaskSettled, UsageError
+from tracecraft_core.errors import BodyTooLarge, ClaimLost, TaskNotReady, TaskSettled, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,12 @@ SETTLED: Final = frozenset({"done", "failed", "blocked", "needs_review"})
 
 HOPELESS: Final = frozenset({"failed", "blocked"})
 """States in which waiting for the task to be done is in vain until somebody acts."""
+
+MAX_DEFINITION_BYTES: Final = subjects.MAX_BODY_BYTES - 32 * 1024
+"""Bytes of a definition (title, dependencies, data): the rest of the record is for its claims and a handoff."""
+
+_CLAIM_BYTES: Final = 1024
+"""Bytes that the fields of a claim take at most: a handoff leaves them to whoever claims the task again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +58,53 @@ def check_claimable(task: str, record: TaskRecord | None, states: Mapping[str, s
         raise TaskSettled(task, record.state, record.owner)
     missing = unmet(record, states)
     if missing:
-        raise TaskNotReady(task, missing)
+        raise TaskNotReady(task, missing, awaited(missing, states))
 
 
 def unmet(record: TaskRecord, states: Mapping[str, str]) -> tuple[str, ...]:
     """The dependencies that are not done (or do not exist)."""
     return tuple(task for task in record.after if states.get(task) != "done")
+
+
+def awaited(missing: Sequence[str], states: Mapping[str, str]) -> str:
+    """What became of dependencies that are not done, in words; empty when they are merely not done yet."""
+    words = {None: "is unknown", "failed": "failed", "blocked": "is blocked", "needs_review": "needs review"}
+    found = [words.get(states.get(task), "is not done yet") for task in missing]
+    if all(word == "is not done yet" for word in found):
+        return ""
+    return "others: " + ", ".join(f"{task} {word}" for task, word in zip(missing, found, strict=True))
+
+
+def check_definition(task: str, title: str | None, after: Sequence[str], data: Any) -> None:
+    """Raise `BodyTooLarge` for a definition that would leave no room to claim the task and hand it over."""
+    size = len(bodies.encode(TaskRecord(title=title, after=list(after), data=data)))
+    if size > MAX_DEFINITION_BYTES:
+        raise BodyTooLarge(f"the definition of {task} (its data)", size, MAX_DEFINITION_BYTES)
+
+
+def check_claim_fits(task: str, mine: TaskRecord) -> None:
+    """Raise `BodyTooLarge` for a claim that cannot be written, before anything of it is."""
+    size = len(bodies.encode(mine))
+    if size > subjects.MAX_BODY_BYTES:
+        raise BodyTooLarge(f"{task} cannot be claimed: its record with the claim", size, subjects.MAX_BODY_BYTES)
+
+
+def _with_handoff(task: str, record: TaskRecord) -> TaskRecord:
+    """The record, if its handoff fits into it and leaves room for another claim; else raise `BodyTooLarge`."""
+    handoff = record.handoff
+    limit = subjects.MAX_BODY_BYTES - (0 if record.state == "done" else _CLAIM_BYTES)
+    total = len(bodies.encode(record))
+    if handoff is not None and total > limit:
+        sizes = {name: len(msgspec.json.encode(getattr(handoff, name))) for name in handoff.__struct_fields__}
+        size = len(bodies.encode(handoff))
+        largest = max(sizes, key=sizes.__getitem__)
+        raise BodyTooLarge(f"the handoff of {task} (mostly its {largest})", size, max(0, limit - (total - size)))
+    return record
+
+
+def check_handoff(task: str, record: TaskRecord, handoff: Handoff) -> None:
+    """Raise `BodyTooLarge` for a handoff that could not be written with the task done."""
+    _with_handoff(task, msgspec.structs.replace(record, state="done", handoff=handoff))
 
 
 def claimed(record: TaskRecord | None, holder: Holder, nonce: str, fence_before: int) -> TaskRecord:
@@ -80,24 +128,29 @@ def claimed(record: TaskRecord | None, holder: Holder, nonce: str, fence_before:
 def settled(
     task: str, record: TaskRecord, holder: Holder, state: Settlement, handoff: Handoff, *, force: str | None = None
 ) -> TaskRecord:
-    """The record after completion. Raises `ClaimLost` unless the holder has the task or a reason to force is given."""
+    """The record after completion. Raises `ClaimLost` unless the holder has the task or a reason to force is given.
+
+    Raises `BodyTooLarge` for a handoff that does not fit beside the definition; so does `released`.
+    """
     forced = None
     if not holder.holds(record):
         if force is None:
             raise ClaimLost(task, record.owner if record.state != "open" else None, record.state)
         forced = Forced(by=holder.agent, reason=force)
-    return msgspec.structs.replace(
+    after = msgspec.structs.replace(
         record, state=state, owner=holder.agent, session=holder.session, nonce=None, handoff=handoff, forced=forced
     )
+    return _with_handoff(task, after)
 
 
 def released(task: str, record: TaskRecord, holder: Holder, handoff: Handoff | None = None) -> TaskRecord:
     """The record after the holder gave the task back. Raises `ClaimLost`."""
     if not holder.holds(record):
         raise ClaimLost(task, record.owner if record.state != "open" else None, record.state)
-    return msgspec.structs.replace(
+    after = msgspec.structs.replace(
         record, state="open", owner=None, session=None, nonce=None, handoff=handoff or record.handoff
     )
+    return _with_handoff(task, after) if handoff is not None else after
 
 
 def redefined(task: str, record: TaskRecord, title: str | None, after: Sequence[str], data: Any) -> TaskRecord:

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from tracecraft_core.errors import BusUnreachable, NotPermitted
+from tracecraft_core.errors import SESSION_CLOSED, BusUnreachable, NotPermitted, UsageError
 from tracecraft_core.nats_client import Client, errors
 from tracecraft_core.urls import without_secrets
 
@@ -86,6 +86,16 @@ class Transport:
         """Told when the connection drops and of every right that is denied: for those who wait for pushed messages."""
         self._deaf: NotPermitted | None = None
         """Why no reply can reach us: the user may not subscribe to its own inbox."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called, and `connect` not since."""
+        return self._closed
+
+    def check_open(self) -> None:
+        """Raise `UsageError` on a closed connection: nothing is sent, and nothing is worth waiting for."""
+        if self._closed:
+            raise UsageError(SESSION_CLOSED)
 
     async def connect(self) -> None:
         """Connect, or raise `BusUnreachable` with the reason as soon as every server has refused once."""
@@ -218,8 +228,10 @@ class Transport:
     ) -> Msg:
         """Send a request and return its reply.
 
-        Raises `ConnectionDropped` or ``TimeoutError`` (the outcome is unknown), `NoResponders`, `NotPermitted`.
+        Raises `ConnectionDropped` or ``TimeoutError`` (the outcome is unknown), `NoResponders`, `NotPermitted`,
+        `UsageError` when closed.
         """
+        self.check_open()
         if self._deaf:
             raise self._deaf
         self._next += 1
@@ -242,6 +254,7 @@ class Transport:
 
     async def send(self, subject: str, payload: bytes = b"", *, reply: str = "") -> None:
         """Publish without waiting (acknowledgements of deliveries, pull requests); raises `ConnectionDropped`."""
+        self.check_open()
         try:
             await self._client.publish(subject, payload, reply=reply)
         except (errors.OutboundBufferLimitError, errors.ConnectionClosedError, OSError) as error:
@@ -249,6 +262,7 @@ class Transport:
 
     async def subscribe(self, subject: str, on_message: Callable[[Msg], Awaitable[None]]) -> Subscription:
         """Subscribe to a core subject; raises `ConnectionDropped`."""
+        self.check_open()
         try:
             return await self._client.subscribe(subject, cb=on_message, pending_msgs_limit=0, pending_bytes_limit=0)
         except (errors.ConnectionClosedError, OSError) as error:
