@@ -165,7 +165,7 @@ async def _take(
     """Take the lease, then write the record; ``None`` when somebody was faster at either."""
     nonce, sent = ids.fresh(), asyncio.get_running_loop().time()
     holder = context.holder
-    mine = tasks.claimed(record, holder, nonce, revision)
+    mine = tasks.claimed(record, holder, nonce, revision, ttl)
     tasks.check_claim_fits(task, mine)
     wanted = Lease(owner=holder.agent, session=holder.session, nonce=nonce, ttl=ttl)
     try:
@@ -240,7 +240,7 @@ async def hold(context: Context, task: str) -> Held:
         raise await lost(context, task)
     if lease.lease is not None and lease.lease.nonce != found.record.nonce:
         raise ClaimLost(task, lease.lease.owner, "being claimed right now")  # our lease lapsed, theirs stands
-    ttl = lease.lease.ttl if lease.lease is not None else leases.ONESHOT_TTL_S
+    ttl = lease.lease.ttl if lease.lease is not None else found.record.ttl or leases.LIVE_TTL_S
     return Held(task, found.record, found.revision, lease.revision, ttl)
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fault.programs.handle import Program
-from tracecraft import AsyncSession, ClaimLost, TaskHeld
-from tracecraft_core import subjects, topology
+from tracecraft import AsyncSession, ClaimLost, TaskHeld, claims
+from tracecraft_core import bodies, subjects, topology
+from tracecraft_core.bodies import Lease
 from tracecraft_core.bus import Bus
 from tracecraft_core.transport import ServerOptions
 
@@ -298,3 +299,12 @@ async def test_a_task_that_was_taken_over_before_the_wait_began_is_no_loss(
         waiting = asyncio.create_task(session.wait_for("T", fail_on_lost=True, timeout=20))
         await asyncio.sleep(0.5)
     assert (await waiting).reason == "done"
+
+
+async def test_a_claim_that_a_later_command_revives_keeps_the_length_of_its_lease(session: AsyncSession) -> None:
+    await claims.claim(session.context, "T", 1)
+    await marker_of(session, "T")
+    revived = await claims.hold(session.context, "T")
+    await claims.renew(session.context, revived)
+    found = bodies.decode(Lease, (await lease_of(session, "T")).data, "T")
+    assert (revived.ttl, found.ttl) == (1, 1)

@@ -104,6 +104,8 @@ class TaskRecord(Body, frozen=True, kw_only=True):
     session: str | None = None
     nonce: str | None = None
     """Of the claim; the lease carries the same."""
+    ttl: int | None = None
+    """Seconds of the claim's lease, for a renewal that finds no lease to learn them from."""
     attempt: int = 0
     """How often it has been claimed."""
     took_over_from: Owner | None = None

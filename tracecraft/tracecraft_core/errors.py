@@ -124,7 +124,7 @@ class RevisionConflict(Refused):
         if has_value:
             problem = "has a value already" + ("" if actual is None else f", revision {actual}")
         super().__init__(f"{subject} {problem}: read it again and decide again")
-        self.subject, self.expected, self.actual = subject, expected, actual
+        self.subject, self.expected, self.actual, self.has_value = subject, expected, actual, has_value
 
 
 class ClaimLost(TracecraftError):

@@ -107,7 +107,9 @@ def check_handoff(task: str, record: TaskRecord, handoff: Handoff) -> None:
     _with_handoff(task, msgspec.structs.replace(record, state="done", handoff=handoff))
 
 
-def claimed(record: TaskRecord | None, holder: Holder, nonce: str, fence_before: int) -> TaskRecord:
+def claimed(
+    record: TaskRecord | None, holder: Holder, nonce: str, fence_before: int, ttl: int | None = None
+) -> TaskRecord:
     """The record of a new claim. ``fence_before`` is the revision that it replaces, for the trail of a takeover."""
     before = record or TaskRecord(created_by=holder.agent)
     lapsed = None
@@ -119,6 +121,7 @@ def claimed(record: TaskRecord | None, holder: Holder, nonce: str, fence_before:
         owner=holder.agent,
         session=holder.session,
         nonce=nonce,
+        ttl=ttl,
         attempt=before.attempt + 1,
         took_over_from=lapsed,
         forced=None,
@@ -138,7 +141,14 @@ def settled(
             raise ClaimLost(task, record.owner if record.state != "open" else None, record.state)
         forced = Forced(by=holder.agent, reason=force)
     after = msgspec.structs.replace(
-        record, state=state, owner=holder.agent, session=holder.session, nonce=None, handoff=handoff, forced=forced
+        record,
+        state=state,
+        owner=holder.agent,
+        session=holder.session,
+        nonce=None,
+        ttl=None,
+        handoff=handoff,
+        forced=forced,
     )
     return _with_handoff(task, after)
 
@@ -148,7 +158,7 @@ def released(task: str, record: TaskRecord, holder: Holder, handoff: Handoff | N
     if not holder.holds(record):
         raise ClaimLost(task, record.owner if record.state != "open" else None, record.state)
     after = msgspec.structs.replace(
-        record, state="open", owner=None, session=None, nonce=None, handoff=handoff or record.handoff
+        record, state="open", owner=None, session=None, nonce=None, ttl=None, handoff=handoff or record.handoff
     )
     return _with_handoff(task, after) if handoff is not None else after
 

@@ -52,7 +52,8 @@ def command(
         try:
             revision = await session.memory.set(key, content, if_revision=if_revision, if_absent=if_absent, fence=fence)
         except RevisionConflict as conflict:
-            raise RevisionConflict(f"memory key {key}", conflict.expected, conflict.actual) from None
+            name, has_value = f"memory key {key}", conflict.has_value
+            raise RevisionConflict(name, conflict.expected, conflict.actual, has_value=has_value) from None
         emit(common.as_json, {"key": key, "revision": revision}, str(revision))
 
     guard(common.as_json, check)
