@@ -8,8 +8,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tracecraft import board as boards
-from tracecraft import claims, leases, waiting
+from tracecraft import claims, leases
 from tracecraft_cli.output import note
 from tracecraft_core import tasks
 from tracecraft_core.bodies import Handoff
@@ -45,6 +44,8 @@ async def take(session: AsyncSession, wish: Wish) -> list[Held]:
 
 async def _take(context: Context, wish: Wish) -> list[Held]:
     if wish.pattern is not None:
+        from tracecraft import waiting
+
         return [await waiting.claim_next(context, wish.pattern, wish.ttl, wish.wait)]
     if len(wish.tasks) > 1:
         return await _take_together(context, wish)
@@ -53,12 +54,16 @@ async def _take(context: Context, wish: Wish) -> list[Held]:
     except (TaskHeld, TaskNotReady):
         if not wish.wait:
             raise
+    from tracecraft import waiting
+
     return [await waiting.claim_when_free(context, wish.tasks[0], wish.ttl, wish.wait)]
 
 
 async def _take_together(context: Context, wish: Wish) -> list[Held]:
     if not wish.wait:
         return await _take_all(context, wish)
+    from tracecraft import board as boards
+
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wish.wait
     async with boards.watch(context, [">"]) as board:
