@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from tracecraft_core.subjects import ROOT
-
-FAMILIES: Final = ("msg", "all", "receipt", "agent", "run", "memory", "task", "other")
-"""The values of the column ``family``; ``other`` is a subject under ``tc.`` that the protocol does not know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,9 +45,6 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
 }
 """Every setting and what it means; its environment twin is ``TRACECRAFT_`` and the name in capitals."""
 
-SECRET: Final = frozenset({"token", "password"})
-"""Settings that are never shown."""
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:

@@ -7,6 +7,7 @@ and task buckets keep up to a million revisions a key because the log sources fr
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,9 @@ REVISIONS_PER_KEY: Final = 1_000_000
 MARKER_TTL_S: Final = 60
 """Seconds that the server's marker of a lapsed lease stays readable."""
 MAX_CONSUMERS: Final = 20_000
+
+SOURCES_S: Final = 2.0
+"""Most seconds to wait for a new log to hear the buckets; measured: 0.15 to 0.2."""
 
 _SECOND: Final = 1_000_000_000
 
@@ -117,8 +121,21 @@ async def ensure(bus: Bus, *, replicas: int = 1) -> list[Drift]:
         found = await _info(bus, wanted["name"])
         if found is None:
             found = await _create(bus, wanted)
+            if wanted["name"] == subjects.LOG:
+                await _hear_sources(bus)
         drifts += drift(wanted, found)
     return drifts
+
+
+async def _hear_sources(bus: Bus) -> None:
+    """Wait until a new log hears both buckets: each begins by itself, and until then their changes may swap places."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + SOURCES_S
+    while loop.time() < deadline:
+        sources = (await bus.api(f"STREAM.INFO.{subjects.LOG}")).get("sources") or []
+        if sources and all(source.get("active", -1) >= 0 for source in sources):
+            return
+        await asyncio.sleep(0.02)
 
 
 async def check(bus: Bus) -> list[Drift]:
