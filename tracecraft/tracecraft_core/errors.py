@@ -15,11 +15,13 @@ TracecraftError                          1
 ├── OwnerLost                            6   the owner of a task you wait for died
 ├── BusUnreachable (ConnectionError)    69   no server answers
 ├── OutcomeUnknown                      69   the bus went away in the middle of a write
+├── BridgeAway                          69   the bus is there, but nobody answers for the stores
 ├── WaitTimeout (TimeoutError)         124   what you waited for did not happen in time
 ├── NotFound (LookupError)               1   no such key, revision, task or message
 │   └── NothingLeft                      7   every task that matches is settled
 ├── NotPermitted (PermissionError)       1   the bus user lacks a right
 ├── Malformed                            1   a record that some client wrote cannot be understood
+├── Damaged                              1   a bundle or a file is not what its hash says
 ├── LogFull                              1   the log takes no more: nothing was written
 ├── BusError                             1   the server refused for another reason
 └── StackError                           1   a local server did not start or stop
@@ -188,6 +190,16 @@ class OutcomeUnknown(TracecraftError):
         self.subject, self.seconds = subject, seconds
 
 
+class BridgeAway(TracecraftError):
+    """The bridge, or a store behind it, does not answer. Attribute: ``reason``."""
+
+    exit_code = 69
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the bridge does not answer ({reason}): is it running? 'tracecraft doctor' looks into it")
+        self.reason = reason
+
+
 class WaitTimeout(TracecraftError, TimeoutError):
     """What you waited for did not happen in time. Attributes: ``what``, ``seconds``."""
 
@@ -229,6 +241,14 @@ class Malformed(TracecraftError):
             f"{subject} holds something that cannot be understood ({problem}): write it again or delete it"
         )
         self.subject, self.problem = subject, problem
+
+
+class Damaged(TracecraftError):
+    """Content that is not what its hash says; it is reported and never repaired. Attributes: ``what``, ``problem``."""
+
+    def __init__(self, what: str, problem: str) -> None:
+        super().__init__(f"{what} is damaged: {problem}; fetch it again, or take another copy")
+        self.what, self.problem = what, problem
 
 
 class LogFull(TracecraftError):

@@ -57,6 +57,8 @@ FENCE: Final = "Tc-Fence"
 WRITER: Final = "Tc-Agent"
 """On a memory write: the agent that says it made it. The subject of a KV write has no room for the writer, so this is
 a statement of the client, not a fact that permissions can hold."""
+RUN: Final = "Tc-Run"
+"""On what is written inside a run but is no event of it (messages, memory, tasks): ``<run>`` or ``<run>/<step>``."""
 TRACEPARENT: Final = "traceparent"
 """W3C trace context, passed through as it came."""
 
@@ -100,6 +102,16 @@ def receipt(project: str, sender: str, reader: str) -> str:
 def agent_event(project: str, agent: str, event: str) -> str:
     """``joined``, ``status``, ``left`` or ``lost``."""
     return f"{ROOT}.{project}.agent.{agent}.{event}"
+
+
+def run_event(project: str, run: str, agent: str, event: str) -> str:
+    """An event of a run (`run_events`); the bridge writes as the agent `RESERVED_PROJECT`."""
+    return f"{ROOT}.{project}.run.{run}.{agent}.{event}"
+
+
+def run_presence(run: str, writer: str) -> str:
+    """Key in `AGENTS` that a process keeps fresh while it writes into a run; agents' own keys have one token."""
+    return f"{run}.{writer}"
 
 
 def memory_change(project: str, key: str) -> str:
