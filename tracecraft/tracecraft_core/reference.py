@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import yaml
 
-from tracecraft_core import asyncapi, bodies
-from tracecraft_core.bodies import Body
+from tracecraft_core import asyncapi, bodies, queries, run_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,16 +27,34 @@ if TYPE_CHECKING:
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
-def kinds() -> list[type[Body]]:
-    """Every body, in the order of the code."""
-    return [kind for kind in vars(bodies).values() if inspect.isclass(kind) and issubclass(kind, Body) and kind != Body]
+_BASES: Final = (bodies.Body, queries.Question, queries.Answer)
+_HOMES: Final = (bodies, run_events, queries)
 
 
-def schema(kind: type[Body]) -> dict[str, Any]:
+def kinds() -> list[type[msgspec.Struct]]:
+    """Every body, question and answer, in the order of the code."""
+    return [
+        kind
+        for home in _HOMES
+        for kind in vars(home).values()
+        if inspect.isclass(kind)
+        and issubclass(kind, _BASES)
+        and kind not in _BASES
+        and kind.__module__ == home.__name__
+    ]
+
+
+def _struct(name: str) -> type:
+    """A struct by its name."""
+    found: type = next(vars(home)[name] for home in _HOMES if name in vars(home))
+    return found
+
+
+def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """The JSON Schema (2020-12) of one body, complete in itself, described by the docstrings of the code."""
     definitions: dict[str, dict[str, Any]] = msgspec.json.schema(kind)["$defs"]
     for name, definition in definitions.items():
-        _describe(definition, attribute_docs(getattr(bodies, name)))
+        _describe(definition, attribute_docs(_struct(name)))
     head = {"$schema": DIALECT, "$id": f"{kind.__name__}.json"}
     nested = {name: definitions[name] for name in sorted(definitions) if name != kind.__name__}
     return head | definitions[kind.__name__] | ({"$defs": nested} if nested else {})
@@ -60,7 +77,7 @@ def attribute_docs(owner: type | ModuleType) -> dict[str, str]:
         return _following_strings(ast.parse(inspect.getsource(owner)).body)
     docs: dict[str, str] = {}
     for part in reversed(owner.__mro__):
-        if part.__module__ == owner.__module__:
+        if part.__module__ in {home.__name__ for home in _HOMES}:
             definition = ast.parse(inspect.getsource(part)).body[0]
             assert isinstance(definition, ast.ClassDef)
             docs |= _following_strings(definition.body)
