@@ -7,6 +7,7 @@ compare-and-set loops, so that no update is lost however many agents write.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 from collections import deque
@@ -164,6 +165,28 @@ class AsyncMemory:
                 return Entry(key, after, revision, "", by=self._context.agent)
         raise AssertionError("unreachable")
 
+    async def set_if_better(self, key: str, value: Any, *, by: str = "", lower: bool = False) -> Entry | None:
+        """Write a value unless the one that is there is as good or better; returns the new entry, or ``None``.
+
+        Better is the higher number at ``by``, a dotted path into the value (``""``: the value itself), or with
+        ``lower`` the lower one. However many write at once, the best of them is what stays. Raises `UsageError` when
+        one of the two has no number there.
+        """
+        stream, subject = self._kv(key)
+        body, headers = bodies.value_to_json(value), self._signed({})
+        mine = number_at(bodies.value_from_json(body), by, f"the new value of {key}")
+        while True:
+            found = await self._context.bus.leader_get(stream, subject)
+            if found is not None and not found.deleted:
+                theirs = number_at(bodies.value_from_json(found.data), by, key)
+                if (mine >= theirs) if lower else (mine <= theirs):
+                    return None
+            with contextlib.suppress(RevisionConflict):
+                revision = await self._context.bus.cas(
+                    stream, subject, body, found.seq if found else 0, headers=headers
+                )
+                return Entry(key, value, revision, "", by=self._context.agent)
+
     async def incr(self, key: str, by: int | float = 1) -> int | float:
         """Add to a number (a key without a value counts as 0) and return the sum. `UsageError` when it is no number."""
 
@@ -204,6 +227,17 @@ class AsyncMemory:
         key = self._context.key(subjects.MEMORY, stored.subject)
         value = None if stored.deleted else bodies.value_from_json(stored.data)
         return Entry(key, value, stored.seq, stored.time, stored.deleted, stored.headers.get(subjects.WRITER))
+
+
+def number_at(value: Any, path: str, what: str) -> float:
+    """The number at a dotted path into a value. Raises `UsageError`, with ``what`` it was looked for in."""
+    found = value
+    for name in path.split(".") if path else []:
+        found = found.get(name) if isinstance(found, dict) else None
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        where = f" at {path!r}" if path else ""
+        raise UsageError(f"{what} has no number{where} to compare by: {str(value)[:80]}")
+    return found
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

@@ -72,6 +72,10 @@ class Memory:
         """Replace a value by ``change(value)``, losing no update of others."""
         return self._portal.run(self._inner.update(key, change, default=default))
 
+    def set_if_better(self, key: str, value: Any, *, by: str = "", lower: bool = False) -> Entry | None:
+        """Write a value unless the one that is there is as good or better; see `AsyncMemory.set_if_better`."""
+        return self._portal.run(self._inner.set_if_better(key, value, by=by, lower=lower))
+
     def incr(self, key: str, by: int | float = 1) -> int | float:
         """Add to a number and return the sum."""
         return self._portal.run(self._inner.incr(key, by))

@@ -82,6 +82,21 @@ def test_a_condition_that_does_not_hold_exits_with_3_and_writes_nothing(cli: Com
     assert cli("memory", "set", "k", "4", "--if-absent").returncode == 0
 
 
+def test_the_better_value_stays(cli: CommandLine) -> None:
+    better = ("--if-better", "score", "--json")
+    first = result(cli("memory", "set", "best", '{"run": "a", "score": 0.7}', *better))
+    failure(cli("memory", "set", "best", '{"run": "b", "score": 0.7}', *better), 3)
+    failure(cli("memory", "set", "best", '{"run": "c", "score": 0.6}', *better), 3)
+    assert (
+        result(cli("memory", "set", "best", '{"run": "d", "score": 0.6}', *better, "--lower"))["revision"]
+        > first["revision"]
+    )
+    assert result(cli("memory", "get", "best", "--json"))["value"]["run"] == "d"
+    assert result(cli("memory", "set", "n", "3", "--if-better", ".", "--json"))["revision"]
+    assert "no number at 'score'" in failure(cli("memory", "set", "best", "{}", *better), 2)["message"]
+    assert "--if-better" in failure(cli("memory", "set", "best", "1", "--lower", "--json"), 2)["message"]
+
+
 def test_list_and_history_show_lines_for_people_and_everything_as_json(cli: CommandLine) -> None:
     long = "x" * 5000
     cli("memory", "set", "a.hostile", "one\ntwo\x1b[2J")

@@ -48,6 +48,39 @@ async def test_if_revision_writes_only_at_that_revision(session: AsyncSession) -
     assert await session.memory.get("k") == 2
 
 
+async def test_of_many_writers_at_once_the_best_value_stays(session: AsyncSession) -> None:
+    scores = [0.3, 0.9, 0.1, 0.7, 0.95, 0.5, 0.2, 0.94]
+    written = await asyncio.gather(
+        *(session.memory.set_if_better("best", {"run": n, "m": {"f1": s}}, by="m.f1") for n, s in enumerate(scores))
+    )
+    assert await session.memory.get("best") == {"run": 4, "m": {"f1": 0.95}}
+    assert written[4] is not None
+    history = [entry.value["m"]["f1"] for entry in await session.memory.history("best")]
+    assert history == sorted(history), "every write was better than the one before"
+    assert len(history) == len([entry for entry in written if entry])
+
+
+async def test_as_good_is_not_better_and_lower_turns_it_round(session: AsyncSession) -> None:
+    assert await session.memory.set_if_better("loss", 0.5, lower=True)
+    assert await session.memory.set_if_better("loss", 0.5, lower=True) is None
+    assert await session.memory.set_if_better("loss", 0.7, lower=True) is None
+    improved = await session.memory.set_if_better("loss", 0.4, lower=True)
+    assert improved is not None
+    assert (improved.value, await session.memory.get("loss")) == (0.4, 0.4)
+    await session.memory.delete("loss")
+    assert await session.memory.set_if_better("loss", 9, lower=True), "a deleted value is nothing to beat"
+
+
+@pytest.mark.parametrize("value", [{"score": "high"}, {"score": True}, {}, [1]])
+async def test_what_has_no_number_cannot_be_better(session: AsyncSession, value: Any) -> None:
+    with pytest.raises(UsageError, match=r"the new value of best has no number at 'score'"):
+        await session.memory.set_if_better("best", value, by="score")
+    await session.memory.set("best", "words")
+    with pytest.raises(UsageError, match=r"best has no number at 'score' to compare by: words"):
+        await session.memory.set_if_better("best", {"score": 1}, by="score")
+    assert await session.memory.get("best") == "words"
+
+
 async def test_if_absent_writes_once_and_again_after_a_deletion(session: AsyncSession) -> None:
     await session.memory.set("k", 1, if_absent=True)
     with pytest.raises(RevisionConflict):

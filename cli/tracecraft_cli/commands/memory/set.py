@@ -23,18 +23,32 @@ if TYPE_CHECKING:
 @click.option("--if-revision", type=Whole(min=0), help="Only if the key is at this revision.")
 @click.option("--if-absent", is_flag=True, help="Only if the key has no value.")
 @click.option(
+    "--if-better",
+    metavar="FIELD",
+    help="Only if the number at FIELD, a dotted path into VALUE ('.': VALUE itself), is higher than the one there.",
+)
+@click.option("--lower", is_flag=True, help="With --if-better: lower is better.")
+@click.option(
     "--under",
     metavar="TASK",
     help="Renew the claim of this task first, or refuse if it is lost; the log shows its fencing token.",
 )
 @common
 def command(
-    common: Common, key: str, value: str, text: bool, if_revision: int | None, if_absent: bool, under: str | None
+    common: Common,
+    key: str,
+    value: str,
+    text: bool,
+    if_revision: int | None,
+    if_absent: bool,
+    if_better: str | None,
+    lower: bool,
+    under: str | None,
 ) -> None:
     """Write VALUE under KEY and print the new revision. '-' reads VALUE from standard input.
 
     A value that parses as JSON is stored as that JSON, anything else as a string. Exits with 3, and writes nothing,
-    when --if-revision or --if-absent does not hold.
+    when --if-revision, --if-absent or --if-better does not hold.
 
     Example: tracecraft memory set findings.json '{"papers": 47}' --if-absent
     """
@@ -43,9 +57,14 @@ def command(
     def check() -> None:
         nonlocal content
         _check(key, under, if_revision, if_absent)
+        _check_better(if_better, lower, if_revision is not None or if_absent or under is not None)
         content = parse_value(read_value(value), text)
 
     async def work(session: AsyncSession, memo: Memo) -> None:
+        if if_better is not None:
+            revision = await _improve(session, key, content, if_better.strip("."), lower)
+            emit(common.as_json, {"key": key, "revision": revision}, str(revision))
+            return
         fence = None if under is None else await _fence(session, under)
         from tracecraft_core.errors import RevisionConflict
 
@@ -69,6 +88,24 @@ def _check(key: str, under: str | None, if_revision: int | None, if_absent: bool
         names.task(under)
     if if_absent and if_revision is not None:
         raise UsageError("--if-revision and --if-absent exclude each other; for a key never written: --if-revision 0")
+
+
+def _check_better(if_better: str | None, lower: bool, others: bool) -> None:
+    from tracecraft_core.errors import UsageError
+
+    if if_better is not None and others:
+        raise UsageError("--if-better excludes --if-revision, --if-absent and --under: it compares the values itself")
+    if lower and if_better is None:
+        raise UsageError("--lower belongs to --if-better, for example --if-better loss --lower")
+
+
+async def _improve(session: AsyncSession, key: str, content: Any, by: str, lower: bool) -> int:
+    from tracecraft_core.errors import Refused
+
+    written = await session.memory.set_if_better(key, content, by=by, lower=lower)
+    if written is None:
+        raise Refused(f"memory key {key} holds one that is as good or better: nothing was written")
+    return written.revision
 
 
 async def _fence(session: AsyncSession, task: str) -> tuple[str, int]:
