@@ -25,7 +25,7 @@ NO_PYTHON = \
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check format bench docs constraints clean distclean
+.PHONY: help setup demo autoresearch serve test check format bench docs constraints clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ setup: ## Make the environment (.venv); every target below does it by itself
 
 demo: setup ## Watch agents share work on a stack of their own
 	@$(BIN)/python examples/stdlib_survey/demo.py $(ARGS)
+
+autoresearch: setup ## Watch six researchers search for the best model, and replay the winner
+	@$(BIN)/python examples/autoresearch/search.py $(ARGS)
 
 serve: setup ## Run the whole stack in the foreground
 	@$(BIN)/tracecraft serve $(ARGS)
