@@ -42,8 +42,8 @@ autoresearch: setup ## Watch six researchers search for the best model, and repl
 serve: setup ## Run the whole stack in the foreground
 	@$(BIN)/tracecraft serve $(ARGS)
 
-test: setup ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## Run the tests, four files at a time (they mostly wait for servers)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 check: setup ## Run the linter, the format check, the type checker and the layer rules
 	$(BIN)/ruff check

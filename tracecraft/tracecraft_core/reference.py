@@ -7,6 +7,7 @@ depends on the code alone, so a test can tell when the committed files are stale
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import json
 import re
@@ -71,6 +72,7 @@ def _describe(definition: dict[str, Any], docs: dict[str, str]) -> None:
             attribute["description"] = docs[name]
 
 
+@functools.cache
 def attribute_docs(owner: type | ModuleType) -> dict[str, str]:
     """The string that follows an attribute, by attribute name; for a class those of its bases too."""
     if not inspect.isclass(owner):
