@@ -7,7 +7,7 @@ from importlib import import_module
 
 from benchmarks.report import print_machine
 
-NAMES = ("cli", "sdk", "waiting", "race", "bridge", "restart", "serve")
+NAMES = ("cli", "sdk", "waiting", "race", "order", "bridge", "restart", "serve")
 
 
 def main(names: list[str]) -> None:
