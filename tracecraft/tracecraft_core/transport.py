@@ -181,11 +181,17 @@ class Transport:
     async def _on_disconnected(self) -> None:
         self.connected.clear()
         self._deaf = None
+        self._drop_unsent()
         for _, future in self._waiting.values():
             if not future.done():
                 future.set_exception(ConnectionDropped())
         self._waiting.clear()
         self._tell(ConnectionDropped())
+
+    def _drop_unsent(self) -> None:
+        """nats-py would send what it still holds on the next connection, ahead of what was lost before it."""
+        self._client._pending.clear()
+        self._client._pending_data_size = 0
 
     def _on_error(self, error: Exception) -> None:
         found = _DENIED.search(str(error))
