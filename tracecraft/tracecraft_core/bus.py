@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from tracecraft_core import ids, subjects
+from tracecraft_core import ids, inside, subjects
 from tracecraft_core.errors import (
     BodyTooLarge,
     BusError,
@@ -29,6 +29,8 @@ from tracecraft_core.transport import ConnectionDropped, NoResponders, ServerOpt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from tracecraft_core.opening import Opening
 
 ATTEMPT_S: Final = 2.0
 """Seconds that one request may take before it is sent again."""
@@ -82,6 +84,10 @@ class Bus:
         self.on_missing_stream: Callable[[Bus], Awaitable[None]] | None = None
         """Called once when a stream is missing; it creates what is missing (see `topology.ensure`)."""
         self._creation: asyncio.Task[None] | None = None
+        self.run: str | None = None
+        """The run in which its writes are made where `inside.RUN` names none."""
+        self.opening: Opening | None = None
+        """Opens the connection at the first verb, where nobody called `connect`."""
 
     async def connect(self) -> Bus:
         """Connect; raises `BusUnreachable`."""
@@ -181,7 +187,7 @@ class Bus:
         ``ttl`` is in whole seconds. Raises `OutcomeUnknown` when no acknowledgement came in `patience` seconds,
         `LogFull`, `NotPermitted`, `BodyTooLarge`, `BusError`.
         """
-        sent = self._headers(headers, msg_id or ids.fresh(), ttl, None)
+        sent = self._headers(inside.mark(subject, headers, self.run), msg_id or ids.fresh(), ttl, None)
         self._check_size(subject, body)
         async for attempt in self._attempts():
             try:
@@ -209,7 +215,7 @@ class Bus:
         always the truth. Raises `RevisionConflict` (nothing was written), and what `publish` raises.
         """
         msg_id = ids.fresh()
-        sent = self._headers(headers, msg_id, ttl, expected)
+        sent = self._headers(inside.mark(subject, headers, self.run), msg_id, ttl, expected)
         self._check_size(subject, body)
         uncertain = False
         async for attempt in self._attempts():
@@ -294,6 +300,8 @@ class Bus:
         A closed bus has no patience: the first attempt raises `UsageError`, and there is no other one.
         """
         self.transport.check_open()
+        if self.opening is not None:
+            await self.opening()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.patience
         pause = 0.02

@@ -22,6 +22,7 @@ TracecraftError                          1
 ├── NotPermitted (PermissionError)       1   the bus user lacks a right
 ├── Malformed                            1   a record that some client wrote cannot be understood
 ├── Damaged                              1   a bundle or a file is not what its hash says
+├── FileProblem                          1   a local file is gone, changes meanwhile, or finds no room
 ├── LogFull                              1   the log takes no more: nothing was written
 ├── BusError                             1   the server refused for another reason
 └── StackError                           1   a local server did not start or stop
@@ -249,6 +250,17 @@ class Damaged(TracecraftError):
     def __init__(self, what: str, problem: str) -> None:
         super().__init__(f"{what} is damaged: {problem}; fetch it again, or take another copy")
         self.what, self.problem = what, problem
+
+
+class FileProblem(TracecraftError):
+    """A local file that cannot be read, that changed while it was read, or that finds no room on its disk.
+
+    Attributes: ``path``, ``problem``.
+    """
+
+    def __init__(self, path: str, problem: str, what_to_do: str) -> None:
+        super().__init__(f"{path}: {problem}; {what_to_do}")
+        self.path, self.problem = path, problem
 
 
 class LogFull(TracecraftError):

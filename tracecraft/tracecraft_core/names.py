@@ -36,6 +36,11 @@ def agent(value: str) -> str:
     return _token("agent", value, "writer-2")
 
 
+def run(value: str) -> str:
+    """Return ``value`` if it may be a run's id, else raise `InvalidName`."""
+    return _token("run", value, "20261122-193415-k3x9qa")
+
+
 def session(value: str) -> str:
     """Return ``value`` if it may name a session, else raise `InvalidName`."""
     return _token("session", value, "s-4f2a")

@@ -173,6 +173,8 @@ class RunDetail(Answer, frozen=True, kw_only=True):
     artifacts: list[ArtifactRow]
     children: list[RunRow]
     bundle: BundleRow | None
+    cut: list[str] = []
+    """Fields of very large runs that are not whole: ``metrics``, ``artifacts``, ``row.params``, …"""
 
 
 class StepsList(RunQuestion, frozen=True, kw_only=True):
@@ -247,6 +249,8 @@ class Outline(Answer, frozen=True, kw_only=True):
     """``runs.outline`` (a `RunQuestion`): the tree with equal siblings taken together, small for any run."""
 
     groups: list[OutlineGroup]
+    cut: bool = False
+    """Whether there are more groups than one answer has room for."""
 
 
 class PlotQuestion(RunQuestion, frozen=True, kw_only=True):
@@ -326,6 +330,8 @@ class RunVerification(Answer, frozen=True, kw_only=True):
     """Only with ``deep``: hashes whose content is another."""
     bundle: str | None
     """``ok``, what is wrong with it, or null when there is none."""
+    entries: int = 0
+    """Of the run in the log, those of its children too."""
 
 
 class VerifyQuestion(RunQuestion, frozen=True, kw_only=True):
@@ -372,6 +378,8 @@ class EntriesQuestion(Question, frozen=True, kw_only=True):
     """Those of this run, and what happened in the project meanwhile (memory, tasks, messages, agents)."""
     only_run: bool = False
     """With ``run``: only what names the run."""
+    families: list[str] | None = None
+    """Only these: ``msg``, ``all``, ``receipt``, ``agent``, ``run``, ``memory``, ``task``, ``other``."""
     first_seq: int = 0
     last_seq: int | None = None
     epoch: int | None = None
@@ -405,8 +413,11 @@ class StateQuestion(Question, frozen=True, kw_only=True):
     seq: int | None = None
     time: str | None = None
     step: str | None = None
+    """As it was when this step began."""
     run: str | None = None
+    """Only steps of this run and those inside of it count; its life of the log is meant. An id or the end of one."""
     epoch: int | None = None
+    cursor: str | None = None
 
 
 class MemoryValue(msgspec.Struct, frozen=True, kw_only=True):
@@ -458,9 +469,11 @@ class State(Answer, frozen=True, kw_only=True):
     memory: dict[str, MemoryValue]
     tasks: dict[str, TaskAt]
     mailboxes: dict[str, list[MailAt]]
-    """By agent that had registered, oldest first."""
+    """By agent that had a mailbox (it had joined, or somebody had written to it), oldest first."""
     steps: dict[str, LastStep]
     """By agent."""
+    next: str | None = None
+    """There is more of this state: ask again with it as ``cursor`` (`cut.together` puts the pages together)."""
 
 
 class PutQuestion(Question, frozen=True, kw_only=True):
@@ -482,6 +495,8 @@ class Upload(Answer, frozen=True, kw_only=True):
     """Large files go in parts of this size; ask ``artifacts.part`` for the address of each."""
     done: list[int] = []
     """Numbers of the parts that are there already."""
+    headers: dict[str, str] = {}
+    """To be sent with the PUT; they are signed, and so is the length: nothing longer or shorter is taken."""
     expires: str | None = None
 
 
