@@ -7,7 +7,20 @@ from importlib import import_module
 
 from benchmarks.report import print_machine
 
-NAMES = ("cli", "sdk", "waiting", "race", "order", "bridge", "restart", "serve")
+NAMES = (
+    "cli",
+    "sdk",
+    "recording",
+    "waiting",
+    "race",
+    "order",
+    "bridge",
+    "projections",
+    "restart",
+    "serve",
+    "queries",
+    "artifacts",
+)
 
 
 def main(names: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Coordinate AI agents over NATS: shared memory, messages, claims, barriers.
+"""Coordinate AI agents over NATS, and track what they do: shared memory, messages, claims, barriers, runs.
 
     import tracecraft
 
@@ -6,6 +6,8 @@
     session.memory.set("findings", {"papers": 47})
     with session.claim("S1.draft") as claim:
         claim.hand_off("the draft is in drafts/1.md", next_action="review it")
+    with tracecraft.run("prompt-comparison", params={"temperature": 0.2}) as run:
+        run.log_metric("quality", 0.92)
 
 `Session` is for ordinary code, `AsyncSession` for asyncio; both have the same verbs. A name is imported when it is
 first used, so that a one-shot command pays only for what it does.
@@ -18,11 +20,15 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "Agent",
     "AsyncClaim",
+    "AsyncRun",
+    "AsyncRunAgent",
     "AsyncSession",
+    "BridgeAway",
     "BusUnreachable",
     "Claim",
     "ClaimLost",
     "Entry",
+    "Flushed",
     "InboxMessage",
     "NotFound",
     "NothingLeft",
@@ -30,9 +36,12 @@ __all__ = [
     "OwnerLost",
     "Refused",
     "RevisionConflict",
+    "Run",
+    "RunAgent",
     "Sent",
     "SentMessage",
     "Session",
+    "Step",
     "Task",
     "TaskFailed",
     "TaskHeld",
@@ -43,7 +52,12 @@ __all__ = [
     "WaitResult",
     "WaitTimeout",
     "connect",
+    "current_run",
+    "current_step",
     "init",
+    "redact",
+    "run",
+    "traced",
 ]
 
 if TYPE_CHECKING:
@@ -53,9 +67,16 @@ if TYPE_CHECKING:
     from tracecraft.mail import InboxMessage, Sent, SentMessage
     from tracecraft.memory import Entry
     from tracecraft.presence import Agent
-    from tracecraft.session import Claim, Session, connect, init
+    from tracecraft.recording.agent import AsyncRunAgent, RunAgent
+    from tracecraft.recording.flushed import Flushed
+    from tracecraft.recording.redaction import redact
+    from tracecraft.recording.run import AsyncRun, Run, current_run
+    from tracecraft.recording.step import Step, current_step
+    from tracecraft.recording.traced import traced
+    from tracecraft.session import Claim, Session, connect, init, run
     from tracecraft.waiting import WaitResult
     from tracecraft_core.errors import (
+        BridgeAway,
         BusUnreachable,
         ClaimLost,
         NotFound,
@@ -78,17 +99,28 @@ if TYPE_CHECKING:
 _HOMES = {
     "Agent": "tracecraft.presence",
     "AsyncClaim": "tracecraft.claim",
+    "AsyncRun": "tracecraft.recording.run",
+    "AsyncRunAgent": "tracecraft.recording.agent",
     "AsyncSession": "tracecraft.async_session",
     "Claim": "tracecraft.session",
     "Entry": "tracecraft.memory",
+    "Flushed": "tracecraft.recording.flushed",
     "InboxMessage": "tracecraft.mail",
+    "Run": "tracecraft.recording.run",
+    "RunAgent": "tracecraft.recording.agent",
     "Sent": "tracecraft.mail",
     "SentMessage": "tracecraft.mail",
     "Session": "tracecraft.session",
+    "Step": "tracecraft.recording.step",
     "Task": "tracecraft.claims",
     "WaitResult": "tracecraft.waiting",
     "connect": "tracecraft.session",
+    "current_run": "tracecraft.recording.run",
+    "current_step": "tracecraft.recording.step",
     "init": "tracecraft.session",
+    "redact": "tracecraft.recording.redaction",
+    "run": "tracecraft.session",
+    "traced": "tracecraft.recording.traced",
 }
 """Where each public name lives; those that are not here are errors."""
 

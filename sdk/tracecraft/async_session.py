@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from tracecraft import leases
 from tracecraft.context import Context
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from tracecraft.keeper import Keeper
     from tracecraft.mail import AsyncMail, InboxMessage, Sent
     from tracecraft.memory import AsyncMemory
+    from tracecraft.past_runs import AsyncRuns
     from tracecraft.presence import Agent, Announcer
+    from tracecraft.recording.agent import CoroutineSession
+    from tracecraft.recording.run import AsyncRun, RunOptions
     from tracecraft.shared_board import SharedBoard
     from tracecraft.tasklist import AsyncTasks
     from tracecraft.waiting import WaitResult
@@ -91,6 +95,13 @@ class AsyncSession:
         from tracecraft.tasklist import AsyncTasks
 
         return AsyncTasks(self.context)
+
+    @cached_property
+    def runs(self) -> AsyncRuns:
+        """The runs that the bridge knows, past and present."""
+        from tracecraft.past_runs import AsyncRuns
+
+        return AsyncRuns(self.context)
 
     @cached_property
     def announcer(self) -> Announcer:
@@ -282,6 +293,27 @@ class AsyncSession:
         from tracecraft import presence
 
         return await presence.agents(self.context, all_=all_)
+
+    # -- runs ---------------------------------------------------------------------------------------------------
+
+    def run(self, name: str | None = None, **options: Unpack[RunOptions]) -> AsyncRun:
+        """Track a run, for an ``async with`` block; see `tracecraft.run`."""
+        from tracecraft.recording import run
+
+        return run.make_async(self.settings, self._agent_session, name, **options)
+
+    def _agent_session(self, agent: str, run: str) -> tuple[CoroutineSession, bool]:
+        return (self, False) if agent == self.agent else (agent_session(self.settings, agent, run), True)
+
+
+def agent_session(chosen: Settings, agent: str, run: str) -> AsyncSession:
+    """The session of an agent of a run; it connects at its first verb."""
+    from tracecraft_core.opening import Opening
+
+    session = AsyncSession(resolved=replace(chosen, agent=agent))
+    session.context.bus.run = run
+    session.context.bus.opening = Opening(session.open)
+    return session
 
 
 async def _create_streams(bus: Bus) -> None:

@@ -12,6 +12,7 @@ from tracecraft_core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from concurrent.futures import Future
 
 _T = TypeVar("_T")
 
@@ -42,6 +43,14 @@ class BackgroundLoop:
         except BaseException:
             future.cancel()
             raise
+
+    def start(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Start a coroutine on the loop and go on; from any thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def soon(self, function: Callable[[], object]) -> None:
+        """Call a plain function on the loop, soon; from any thread."""
+        self._loop.call_soon_threadsafe(function)
 
     def check(self) -> None:
         """Raise `UsageError` where `run` cannot work."""

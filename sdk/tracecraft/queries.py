@@ -9,7 +9,7 @@ import msgspec
 
 from tracecraft_core import subjects
 from tracecraft_core.errors import BridgeAway, NotFound, Refused, TracecraftError, UsageError
-from tracecraft_core.transport import NoResponders
+from tracecraft_core.transport import ConnectionDropped, NoResponders
 
 if TYPE_CHECKING:
     from tracecraft.context import Context
@@ -31,6 +31,8 @@ async def ask(context: Context, verb: str, question: Question, answer: type[_A],
         )
     except NoResponders:
         raise BridgeAway(f"nobody answers {subject}") from None
+    except ConnectionDropped:
+        raise BridgeAway("the connection to the bus broke") from None
     except TimeoutError:
         raise BridgeAway(f"{subject} was not answered within {patience:.0f} s") from None
     code = (reply.headers or {}).get("Nats-Service-Error-Code")

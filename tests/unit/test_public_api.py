@@ -20,6 +20,8 @@ PUBLIC = {
     "WaitResult", "connect", "init",
     "BusUnreachable", "ClaimLost", "NotFound", "NothingLeft", "OutcomeUnknown", "OwnerLost", "Refused",
     "RevisionConflict",
+    "AsyncRun", "AsyncRunAgent", "BridgeAway", "Flushed", "Run", "RunAgent", "Step", "current_run", "current_step",
+    "redact", "run", "traced",
     "TaskFailed", "TaskHeld", "TaskNotReady", "TaskSettled", "TracecraftError", "UsageError", "WaitTimeout",
 }  # fmt: skip
 """A new name is a promise: add it here with the change that makes it."""

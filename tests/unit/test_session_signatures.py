@@ -10,9 +10,11 @@ import pytest
 
 from tracecraft import session
 from tracecraft.async_session import AsyncSession
+from tracecraft.blocking_runs import Runs
 from tracecraft.claim import AsyncClaim
 from tracecraft.mail import AsyncMail
 from tracecraft.memory import AsyncMemory
+from tracecraft.past_runs import AsyncRuns
 from tracecraft.session import Claim, Mail, Memory, Session, Tasks
 from tracecraft.tasklist import AsyncTasks
 
@@ -21,6 +23,7 @@ PAIRS: list[tuple[type, type]] = [
     (AsyncMemory, Memory),
     (AsyncMail, Mail),
     (AsyncTasks, Tasks),
+    (AsyncRuns, Runs),
     (AsyncClaim, Claim),
 ]
 

@@ -1,0 +1,62 @@
+"""Where the code that runs now is: `PLACE` is the innermost run, agent or step around it.
+
+It is a context variable: it follows the code across ``await`` and into tasks, and ``contextvars.copy_context().run``
+carries it into a thread.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+from tracecraft_core.inside import RUN
+
+if TYPE_CHECKING:
+    from tracecraft.recording.logbook import Logbook
+
+PLACE: Final[ContextVar[Place | None]] = ContextVar("tracecraft_place", default=None)
+
+
+class Place:
+    """A run, an agent or a step, as something that code can be inside of."""
+
+    __slots__ = ("_book", "_outer", "_outer_mark", "agent_name", "mark", "over", "step_id", "task")
+
+    def __init__(self, book: Logbook, agent_name: str, step_id: str | None = None, task: str | None = None) -> None:
+        self._book = book
+        self.agent_name, self.step_id, self.task = agent_name, step_id, task
+        self.mark = f"{book.run}/{step_id}" if step_id else book.run
+        """What the header ``Tc-Run`` says inside of it."""
+        self.over = False
+        """Whether it has ended."""
+        self._outer: Place | None = None
+        self._outer_mark: str | None = None
+
+    def _enter(self) -> None:
+        self._outer = PLACE.get()
+        self._outer_mark = RUN.get()
+        PLACE.set(self)
+        RUN.set(self.mark)
+
+    def _leave(self) -> None:
+        """Be over, and no longer inside."""
+        self.over = True
+        self._step_out()
+
+    def _step_out(self) -> None:
+        """Be no longer inside; blocks that end in another order than they began, or elsewhere, do no harm."""
+        if PLACE.get() is not self:
+            return
+        outer, mark = self._outer, self._outer_mark
+        while outer is not None and outer.over:
+            mark, outer = outer._outer_mark, outer._outer
+        PLACE.set(outer)
+        RUN.set(mark)
+
+
+def around(book: Logbook) -> Place | None:
+    """The innermost place of a run around the code that runs now that has not ended."""
+    place = PLACE.get()
+    while place is not None and (place.over or place._book is not book):
+        place = place._outer
+    return place

@@ -1,0 +1,212 @@
+"""`Scope`: what can be logged in a run, as one of its agents, and in a step; the same names everywhere."""
+
+from __future__ import annotations
+
+import mimetypes
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from tracecraft.recording import images, values
+from tracecraft.recording.logbook import now
+from tracecraft.recording.place import Place
+from tracecraft.recording.redaction import redact
+from tracecraft.recording.usage import Reading, read
+from tracecraft_core.errors import UsageError
+from tracecraft_core.run_events import ArtifactKind, Cause, LogLine, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+    from typing import Literal
+
+LONGEST_LINE: Final = 64 * 1024
+"""Characters of a log line that are kept; `Scope.log_text` keeps all of a text."""
+LONGEST_NAME: Final = 512
+"""Characters in the name of an artifact."""
+_LEVELS: Final = ("debug", "info", "warning", "error")
+_KINDS: Final = get_args(ArtifactKind)
+_CAUSES: Final = get_args(Cause)
+
+
+class Scope(Place):
+    """A place that can be logged from. Nothing here waits for the bus; wrong use raises `UsageError` at the call."""
+
+    __slots__ = ("model",)
+
+    model: str | None
+    """The model that is meant where a usage does not say."""
+
+    def log_metric(self, key: str, value: float, step: int | None = None, *, time: float | None = None) -> None:
+        """Log a point of a metric.
+
+        ``value`` is a number, NaN and infinities included. Without ``step`` it is the next one of its key. ``time`` is
+        in seconds since 1970 (default: now).
+        """
+        self._book.metric(self.agent_name, key, value, step, now() if time is None else int(time * 1_000_000))
+
+    def log_metrics(self, values: Mapping[str, float], step: int | None = None, *, time: float | None = None) -> None:
+        """Log a point of each of several metrics, at the same step and time."""
+        if not hasattr(values, "items"):
+            raise UsageError(f"metrics {values!r}: a dict is expected, for example {{'loss': 0.3}}")
+        at = now() if time is None else int(time * 1_000_000)
+        for key, value in values.items():
+            self._book.metric(self.agent_name, key, value, step, at)
+
+    def log_param(self, key: str, value: Any) -> None:
+        """Log a parameter of the run: any JSON."""
+        self.log_params({key: value})
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log parameters of the run."""
+        self._book.log_params(self.agent_name, params)
+
+    def log(self, text: str, *, level: Literal["debug", "info", "warning", "error"] = "info") -> None:
+        """Log a line for people."""
+        if level not in _LEVELS:
+            raise UsageError(f"level {level!r}: one of {', '.join(_LEVELS)} is expected")
+        text = values.as_text(text)
+        if len(text) > LONGEST_LINE:
+            text = f"{text[:LONGEST_LINE]}… ({len(text):,} characters)"
+        line = LogLine(text=redact.text(text), time=now(), level=level, step=self.step_id)
+        self._book.event(self.agent_name, "log", line)
+
+    def log_usage(
+        self,
+        usage: Any = None,
+        *,
+        input: int | None = None,
+        output: int | None = None,
+        cache_read: int | None = None,
+        cache_write: int | None = None,
+        reasoning: int | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        cost: float | None = None,
+        currency: str = "USD",
+        request: str | None = None,
+        cause: Cause = "original",
+    ) -> None:
+        """Log what one model call used.
+
+        ``usage`` is what OpenAI's, Anthropic's, Google's, Bedrock's or LangChain's client returned, the response or its
+        usage, or a dict like it. The numbers are tokens in disjoint buckets: ``input`` without those read from or
+        written to a cache, ``output`` without ``reasoning``; what is given wins over ``usage``. ``cost`` is what the
+        source says it cost; left out it is made from a price list. The same ``request`` (the provider's id) counts
+        once. ``cause`` is ``retry`` for a call that is paid for again, ``fork`` or ``replay`` for one that is not.
+        """
+        if usage is None and input is None and output is None and cost is None:
+            raise UsageError("log_usage needs a usage or numbers, for example log_usage(input=1200, output=300)")
+        if cause not in _CAUSES:
+            raise UsageError(f"cause {cause!r}: one of {', '.join(_CAUSES)} is expected")
+        seen = read(usage) if usage is not None else Reading()
+        said = Usage(
+            time=now(),
+            step=self.step_id,
+            task=self.task,
+            provider=provider or seen.provider,
+            model=model or seen.model or self.model,
+            input=_tokens("input", input, seen.input),
+            cache_read=_tokens("cache_read", cache_read, seen.cache_read),
+            cache_write=_tokens("cache_write", cache_write, seen.cache_write),
+            output=_tokens("output", output, seen.output),
+            reasoning=_tokens("reasoning", reasoning, seen.reasoning),
+            cost=_amount(cost) if cost is not None else seen.cost,
+            currency=currency,
+            cause=cause,
+            request=request or seen.request,
+        )
+        self._book.event(self.agent_name, "usage", said)
+
+    def log_artifact(
+        self,
+        path: str | PathLike[str],
+        name: str | None = None,
+        *,
+        kind: ArtifactKind = "file",
+        media_type: str | None = None,
+    ) -> None:
+        """Log a file, or all files of a folder; they are uploaded in the background, equal ones once.
+
+        ``name`` is its path inside the run (default: the file's name). A file over 16 MiB must stay as it is until the
+        run has ended. Raises `UsageError` when it cannot be read.
+        """
+        if kind not in _KINDS:
+            raise UsageError(f"kind {kind!r}: one of {', '.join(_KINDS)} is expected")
+        source = Path(path)
+        name = _artifact_name(name if name is not None else source.resolve().name)
+        if not source.is_dir():
+            self._upload(source, name, kind, media_type)
+            return
+        for file in sorted(source.rglob("*")):
+            if file.is_file():
+                self._upload(file, f"{name}/{file.relative_to(source).as_posix()}", kind, media_type)
+
+    def log_text(self, name: str, text: str) -> None:
+        """Log a text as an artifact, such as ``log_text("prompt.md", prompt)``; secrets in it are redacted."""
+        if not isinstance(text, str):
+            raise UsageError(f"log_text({name!r}, …): {type(text).__name__} is no text")
+        name = _artifact_name(name)
+        media_type = mimetypes.guess_type(name)[0] or "text/plain"
+        self._upload_bytes(redact.text(text).encode("utf-8", "backslashreplace"), name, "text", media_type)
+
+    def log_image(self, name: str, image: Any) -> None:
+        """Log an image as an artifact, such as ``log_image("confusion.png", figure)``.
+
+        ``image`` is the path or the bytes of an image file, a figure of matplotlib, an image of Pillow, or an array of
+        NumPy: height x width, or height x width x 1 to 4 channels, from 0 to 255, or fractions from 0 to 1.
+        """
+        name = _artifact_name(name)
+        if isinstance(image, str) or hasattr(image, "__fspath__"):
+            self.log_artifact(image, name, kind="image")
+            return
+        data, media_type = images.encode(image)
+        if not PurePosixPath(name).suffix:
+            name += mimetypes.guess_extension(media_type) or ""
+        self._upload_bytes(data, name, "image", media_type)
+
+    def _upload(self, path: Path, name: str, kind: ArtifactKind, media_type: str | None) -> None:
+        media_type = media_type or mimetypes.guess_type(name)[0]
+        try:
+            self._book.writing.upload(
+                path, name=name, kind=kind, media_type=media_type, step=self.step_id, agent=self.agent_name
+            )
+        except OSError as error:
+            raise UsageError(f"artifact {name}: {path} cannot be read: {error.strerror or error}") from None
+
+    def _upload_bytes(self, data: bytes, name: str, kind: ArtifactKind, media_type: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="tracecraft-") as folder:
+            file = Path(folder) / "artifact"
+            file.write_bytes(data)
+            self._upload(file, name, kind, media_type)
+
+
+def _artifact_name(name: object) -> str:
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+        raise UsageError(f"artifact {name!r}: a name of 1 to {LONGEST_NAME} characters is expected")
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise UsageError(f"artifact {name!r}: a path inside the run is expected, for example 'models/best.joblib'")
+    return str(path)
+
+
+def _tokens(what: str, given: int | None, seen: int) -> int:
+    if given is None:
+        return seen
+    try:
+        count = int(given)
+    except (TypeError, ValueError):
+        raise UsageError(f"{what}={given!r} is no number of tokens") from None
+    if count < 0:
+        raise UsageError(f"{what}={given!r}: a number of tokens is 0 or more")
+    return count
+
+
+def _amount(cost: float) -> float:
+    try:
+        amount = float(cost)
+    except (TypeError, ValueError):
+        raise UsageError(f"cost={cost!r} is no amount of money") from None
+    if not 0 <= amount < float("inf"):
+        raise UsageError(f"cost={cost!r}: an amount of 0 or more is expected")
+    return amount

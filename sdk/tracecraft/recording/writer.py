@@ -1,0 +1,229 @@
+"""`Writer`: one process's identity in one run, with its folder, its journal, and its courier on the background loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+from tracecraft.loop import background
+from tracecraft.recording import reader, spool
+from tracecraft.recording.courier import Courier
+from tracecraft.recording.flushed import Flushed
+from tracecraft.recording.journal import Journal
+from tracecraft.recording.position import Position
+from tracecraft.recording.takeover import deliver_folder
+from tracecraft.recording.uploads import Uploads
+from tracecraft.recording.wires import Wires
+from tracecraft_core import ids
+from tracecraft_core.errors import TracecraftError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tracecraft.recording.wire import Wire
+    from tracecraft_core.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+MEMORY: Final = "memory"
+"""`Flushed.where` when no folder could be made."""
+
+_wires = Wires()
+_adopted: set[tuple[str, str]] = set()
+_adopting: set[asyncio.Task[None]] = set()
+
+
+class Writer:
+    """Made on the caller's thread; everything asynchronous runs on the background loop."""
+
+    def __init__(self, settings: Settings, project: str, run: str, agent: str) -> None:
+        self.id = ids.fresh()
+        self.owner = spool.Owner(project=project, run=run, writer=self.id, agent=agent, server=settings.server)
+        self.closed = False
+        self._settings = settings
+        self._held = _folder(self.owner)
+        folder = self._held.path if self._held else None
+        self.where = str(folder) if folder else MEMORY
+        self.journal = Journal(folder, Position.open(folder))
+        self.uploads = Uploads(folder / spool.UPLOADS if folder else None, self.journal.event)
+        self._final: Flushed | None = None
+        self._told = False
+        self._loop = background()
+        self._courier = self._loop.start(self._begin())
+
+    async def _begin(self) -> Courier:
+        wire = _wires.take(self._settings)
+        courier = Courier(wire, self.owner, self.journal, self.uploads, self.where)
+        self.journal.wake = self._waker(courier.delivery.wake)
+        self.uploads.wake = self._waker(self.uploads.poke)
+        courier.start()
+        _adopt(self._settings, self.owner, wire)
+        return courier
+
+    def _waker(self, function: Callable[[], None]) -> Callable[[], None]:
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, with the process
+                self._loop.soon(function)
+
+        return wake
+
+    def counts(self) -> Flushed:
+        """How things stand."""
+        if self._final is not None:
+            dropped = max(self._final.dropped, self.journal.position.dropped + self.uploads.failed)
+            return dataclasses.replace(self._final, dropped=dropped)
+        acknowledged = lost = 0
+        if self._courier.done() and not self._courier.exception():
+            delivery = self._courier.result().delivery
+            acknowledged, lost = delivery.acknowledged, delivery.lost
+        return Flushed(
+            acknowledged=acknowledged,
+            spooled=max(0, self.journal.recorded - acknowledged - lost),
+            dropped=self.journal.position.dropped + lost + self.uploads.failed,
+            uploads_done=self.uploads.done,
+            uploads_waiting=self.uploads.waiting,
+            where=self.where,
+        )
+
+    async def flush(self, timeout: float | None) -> Flushed:
+        """Wait for what was taken so far; on the background loop."""
+        if self._final is None and (courier := await self._begun()) is not None:
+            await courier.flush(timeout)
+        return self.counts()
+
+    async def _begun(self) -> Courier | None:
+        """The courier; ``None`` when the settings name a bus that nobody could reach."""
+        try:
+            return await asyncio.wrap_future(self._courier)
+        except TracecraftError as error:
+            if not self._told:
+                self._told = True
+                logger.warning(
+                    "run %s cannot be delivered: %s. Its records go to %s", self.owner.run, error, self.where
+                )
+            return None
+
+    async def close(self, final: tuple[str, str, bytes] | None, timeout: float) -> Flushed:
+        """See `Recorder.close`; on the background loop."""
+        if self.closed:
+            return self.counts()
+        self.closed = True
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        courier = await self._begun()
+        if courier is not None and self.uploads.waiting:
+            await courier.flush(timeout)
+        if final is not None:
+            self.journal.event(*final)
+        if courier is None:
+            self._final = self._finish(complete=False)
+            return self._final
+        complete = await courier.flush(max(0.0, until - loop.time()))
+        if complete:
+            await self._take_over_children(until - loop.time())
+        left = self.journal.position.acked >= self.journal.number
+        await courier.stop(left=left)
+        _wires.give_back(self._settings)
+        self._final = self._finish(complete=complete)
+        return self._final
+
+    async def _take_over_children(self, seconds: float) -> None:
+        """Deliver what forked processes of this run have left, that ended without a word."""
+        if self._held is None or seconds <= 0:
+            return
+        folders = [path for path in spool.folders(None, self.owner.project, self.owner.run) if path != self._held.path]
+        if not folders:
+            return
+        wire = _wires.take(self._settings)
+        try:
+            with contextlib.suppress(TimeoutError, TracecraftError, OSError):
+                async with asyncio.timeout(seconds):
+                    for path in folders:
+                        await deliver_folder(wire, path, seconds, server=self.owner.server)
+        finally:
+            _wires.give_back(self._settings)
+
+    def _finish(self, *, complete: bool) -> Flushed:
+        lost = reader.in_memory(self.journal)
+        self.journal.drop(lost)
+        counts = self.counts()
+        counts = dataclasses.replace(counts, spooled=counts.spooled - lost)
+        self.journal.close()
+        self.journal.position.close()
+        if self._held is None:
+            return counts
+        if complete:
+            self._held.remove()
+        else:
+            logger.warning(
+                "run %s: %d records and %d uploads are not delivered yet: they lie in %s; "
+                "'tracecraft spool flush' delivers them",
+                self.owner.run,
+                counts.spooled,
+                counts.uploads_waiting,
+                self.where,
+            )
+            self._held.release()
+        return counts
+
+    def forsake(self) -> None:
+        """In a forked child: this writer is the parent's."""
+        self.closed = True
+        if self._held is not None:
+            self._held.release()
+        _kept.append(self)
+
+
+def _folder(owner: spool.Owner) -> spool.Held | None:
+    try:
+        return spool.create(owner)
+    except OSError as error:
+        logger.warning(
+            "run %s: the spool %s cannot be written (%s): what is not delivered ends with this process",
+            owner.run,
+            spool.root(),
+            error.strerror or error,
+        )
+        return None
+
+
+def _adopt(settings: Settings, owner: spool.Owner, wire: Wire) -> None:
+    """Once a process: deliver what others of this project have left that are gone."""
+    key = (owner.server, owner.project)
+    if key not in _adopted:
+        _adopted.add(key)
+        _wires.take(settings)
+        task = asyncio.create_task(_deliver_left(settings, owner, wire))
+        _adopting.add(task)
+        task.add_done_callback(_adopting.discard)
+
+
+async def _deliver_left(settings: Settings, owner: spool.Owner, wire: Wire) -> None:
+    try:
+        await wire.up()
+        for path in spool.folders(None, owner.project):
+            await deliver_folder(wire, path, server=owner.server)
+    except (TracecraftError, OSError) as error:
+        logger.debug("what others have left in the spool is not delivered: %s", error)
+    finally:
+        _wires.give_back(settings)
+
+
+_kept: list[Writer] = []
+"""What a forked child has of its parent: collecting it would end the parent's tasks in the child."""
+
+
+def _forget_after_fork() -> None:
+    global _wires, _adopting
+    _kept_wires.append((_wires, _adopting))
+    _wires, _adopting = Wires(), set()
+    _adopted.clear()
+
+
+_kept_wires: list[tuple[Wires, set[asyncio.Task[None]]]] = []
+
+os.register_at_fork(after_in_child=_forget_after_fork)
