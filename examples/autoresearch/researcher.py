@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 import random
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Final
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # six processes share the machine: one thread each
@@ -67,7 +68,7 @@ def attempt(session: tracecraft.Session, claim: tracecraft.Claim, idea: Idea) ->
                 run.log_metric("cpu_seconds", seconds)
     except ValueError as refusal:
         reason = f"{type(refusal).__name__}: {str(refusal).splitlines()[0]}"
-        claim.complete(reason, state="failed", result={"run": run.id})
+        claim.hand_off(reason, result={"run": run.id, "failed": True})  # the idea has been tried: nobody need try again
         return
     best = {"score": score, "run": run.id, "model": idea.model, "parameters": idea.parameters, "by": session.agent}
     if session.memory.set_if_better(f"best.{idea.dataset}", best, by="score"):
@@ -92,10 +93,10 @@ def trial(session: tracecraft.Session, run: tracecraft.Run, idea: Idea) -> float
             model = train(idea, data, report)
             step.log_output({"scores": [round(score, 4) for score in scores]})
         with agent.step("keep", kind="task"):
-            file = io.BytesIO()
-            joblib.dump(model, file, compress=3)
-            run.log_artifact(file.getvalue(), name="model.joblib", kind="model")
-            run.log_image(confusion(model, data), name="confusion.png")
+            with tempfile.TemporaryDirectory() as folder:
+                joblib.dump(model, Path(folder) / "model.joblib", compress=3)
+                run.log_artifact(Path(folder) / "model.joblib", kind="model")
+            run.log_image("confusion.png", confusion(model, data))
     return scores[-1]
 
 
