@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import tracecraft
+
 if TYPE_CHECKING:
-    import tracecraft
     from tracecraft_core.queries import RunRow
 
 
@@ -20,7 +21,7 @@ def check(session: tracecraft.Session, trials: int, best: dict[str, Any]) -> lis
         _complete(session, runs),
         _files(session, runs),
         *(_best(runs, dataset, found) for dataset, found in best.items()),
-        _asked_again(session),
+        _asked_again(session, runs),
     ]
 
 
@@ -64,9 +65,13 @@ def _best(runs: list[RunRow], dataset: str, found: Any) -> tuple[bool, str]:
     return good, f"the pointer to the best on {dataset} is the best of {len(scores)}: {found and found['score']:.4f}"
 
 
-def _asked_again(session: tracecraft.Session) -> tuple[bool, str]:
-    refused = session.memory.get("trials.already_tried", 0)
-    return refused > 0, f"{refused} times an idea was not tried again because somebody had had it"
+def _asked_again(session: tracecraft.Session, runs: list[RunRow]) -> tuple[bool, str]:
+    avoided = session.memory.get("trials.already_tried", 0)
+    try:
+        with session.claim(f"idea.{runs[0].tags['idea']}"):
+            return False, "an idea that was tried could be claimed again"
+    except tracecraft.TaskSettled:
+        return True, f"an idea that was tried is refused to whoever has it again; that happened {avoided} times"
 
 
 def _named(runs: list[str]) -> str:

@@ -1,0 +1,29 @@
+"""The examples, as ``make demo`` and ``make autoresearch`` run them; the search with fewer ideas."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def verdicts(program: str, *arguments: str) -> list[str]:
+    """What an example says about itself at its end, which must be good."""
+    command = [sys.executable, EXAMPLES / program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return [line.strip() for line in done.stdout.splitlines() if line.startswith(("  ok ", "  BAD "))]
+
+
+def test_demo_survives_the_death_of_a_worker_and_checks_its_own_story() -> None:
+    found = verdicts("stdlib_survey/demo.py")
+    assert len(found) == 5
+    assert any(line.startswith("ok") and "taken over from bash-2" in line for line in found)
+
+
+def test_the_search_tries_no_idea_twice_and_keeps_every_run_whole() -> None:
+    found = verdicts("autoresearch/search.py", "--trials", "30")
+    assert len(found) == 8
+    assert any("30 runs, 30 ideas, none tried twice" in line for line in found)
