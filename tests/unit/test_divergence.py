@@ -1,0 +1,71 @@
+"""Where two runs part, and how a run is published again."""
+
+from __future__ import annotations
+
+from tests.support.recorded import Recording, a_search
+from tracecraft_core.divergence import first_divergence
+from tracecraft_core.rebroadcast import replay_project, rewritten
+
+
+def test_runs_that_did_the_same_do_not_part_whatever_their_ids_and_times() -> None:
+    a = a_search()
+    again = Recording(run="20270101-000000-zzzzzz")
+    again.tick(5_000_000_000)
+    for entry in a_search().entries:
+        body = {**entry.body, "time": 1, "step": "f" * 16} if ".run." in entry.subject else entry.body
+        if isinstance(body, dict) and "points" in body:
+            body["points"] = [[*point[:3], 7] for point in body["points"]]
+        again.put(entry.subject.replace(a.run, again.run), body, entry.headers)
+    assert first_divergence(a.entries, again.entries) is None
+
+
+def test_order_between_agents_is_chance() -> None:
+    one, two = Recording(), Recording()
+    for tape, agents in ((one, ("a", "b")), (two, ("b", "a"))):
+        for agent in agents:
+            tape.event(agent, "log", text=agent)
+    assert first_divergence(one.entries, two.entries) is None
+
+
+def test_first_difference_is_named_with_both_entries() -> None:
+    a, b = a_search(), a_search()
+    place = next(n for n, entry in enumerate(b.entries) if entry.subject.endswith("step.output"))
+    changed = b.entries[place]
+    b.entries[place] = type(changed)(
+        **{
+            **{name: getattr(changed, name) for name in changed.__struct_fields__},
+            "body": {**changed.body, "value": {"answer": ["tree"]}},
+        }
+    )
+    found = first_divergence(a.entries, b.entries)
+    assert found is not None
+    assert (found.agent, found.a, found.b) == ("lead", a.entries[place], b.entries[place])
+    assert "value" in found.what
+
+
+def test_run_that_goes_on_parts_where_the_other_ends() -> None:
+    a, b = a_search(), a_search()
+    b.event("ann", "log", text="one more")
+    found = first_divergence(a.entries, b.entries)
+    assert found is not None
+    assert (found.agent, found.a, found.b) == ("ann", None, b.entries[-1])
+
+
+def test_entry_that_is_published_again_counts_nowhere_and_points_at_the_new_messages() -> None:
+    tape = Recording(project="lab")
+    tape.event("a", "started", name="x")
+    tape.event("a", "usage", input=5, cost=1.0)
+    sent = tape.message("a", "b", "hello")
+    tape.receipt("b", "a", sent)
+    tape.put("tc.lab.memory.k", 3, {"Nats-Stream-Source": "KV_tc_memory 9 a b", "Nats-Msg-Id": "x", "Tc-Agent": "a"})
+    out = [rewritten(entry, "lab", {sent: 777}) for entry in tape.entries]
+    bodies = [publication.body for publication in out if publication is not None]
+    assert b'"purpose":"replay"' in bodies[0]
+    assert b'"cause":"replay"' in bodies[1]
+    assert b'"id":777' in bodies[3]
+    memory = out[4]
+    assert memory is not None
+    assert memory.subject == "tc.lab-replay.memory.k"
+    assert memory.headers == {"Tc-Agent": "a", "Tc-Replay": "lab/50"}
+    assert rewritten(tape.entries[0], "another", {}) is None
+    assert len(replay_project("p" * 64)) == 64

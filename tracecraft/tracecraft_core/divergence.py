@@ -1,0 +1,169 @@
+"""Where two runs part: the first thing that an agent did differently. Pure.
+
+Agents work side by side, so the order between them is chance; each agent's own order is compared. What differs in
+every run (sequences, times, ids of steps, runs and calls, durations) does not count.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tracecraft_core import subjects
+from tracecraft_core.cut import body_of, header
+from tracecraft_core.facts import fact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tracecraft_core.facts import Fact
+    from tracecraft_core.queries import Entry
+
+CHANCE: Final = frozenset(
+    {"v", "time", "duration", "step", "parent", "request", "trace", "origin", "reply_to", "id", "session", "nonce"}
+)
+"""Fields that differ between any two runs."""
+UNTOLD: Final = frozenset({"joined", "left", "crashed", "deleted"})
+"""Events of a run that are about processes, not about what agents do."""
+SYSTEM: Final = "system."
+"""Metrics of the machine begin with this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """The first difference."""
+
+    agent: str
+    place: int
+    """How many things this agent did alike before, in both."""
+    a: Entry | None
+    """``None``: this agent did nothing more."""
+    b: Entry | None
+    what: str
+    """In words."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Deed:
+    """What an agent did, without what is chance."""
+
+    agent: str
+    kind: str
+    content: Any
+    entry: Entry
+
+
+def first_divergence(entries_a: Iterable[Entry], entries_b: Iterable[Entry]) -> Divergence | None:
+    """The difference that comes first in the first run's order, or ``None`` when both did the same."""
+    comparison = _Comparison()
+    deeds_a, deeds_b = _deeds(entries_a), _deeds(entries_b)
+    going = True
+    while going:
+        going = False
+        for side, deeds in enumerate((deeds_a, deeds_b)):
+            deed = next(deeds, None)
+            if deed is not None:
+                going = True
+                comparison.add(side, deed)
+    return comparison.first()
+
+
+class _Comparison:
+    """What each agent did in one run and has not been met in the other."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, tuple[deque[_Deed], deque[_Deed]]] = defaultdict(lambda: (deque(), deque()))
+        self._alike: dict[str, int] = defaultdict(int)
+        self._found: dict[str, Divergence] = {}
+
+    def add(self, side: int, deed: _Deed) -> None:
+        if deed.agent in self._found:
+            return
+        waiting = self._waiting[deed.agent]
+        waiting[side].append(deed)
+        while waiting[0] and waiting[1]:
+            a, b = waiting[0].popleft(), waiting[1].popleft()
+            if (a.kind, a.content) != (b.kind, b.content):
+                self._note(deed.agent, a, b)
+                return
+            self._alike[deed.agent] += 1
+
+    def first(self) -> Divergence | None:
+        for agent, (rest_a, rest_b) in self._waiting.items():
+            if agent not in self._found and (rest_a or rest_b):
+                self._note(agent, rest_a[0] if rest_a else None, rest_b[0] if rest_b else None)
+        return min(self._found.values(), key=_order, default=None)
+
+    def _note(self, agent: str, a: _Deed | None, b: _Deed | None) -> None:
+        place = self._alike[agent]
+        entries = a.entry if a else None, b.entry if b else None
+        self._found[agent] = Divergence(agent, place, *entries, _words(agent, a, b))
+
+
+def _order(divergence: Divergence) -> tuple[bool, int]:
+    entry = divergence.a or divergence.b
+    return divergence.a is None, entry.seq if entry else 0
+
+
+def _words(agent: str, a: _Deed | None, b: _Deed | None) -> str:
+    if a is None or b is None:
+        deed, which = (a, "second") if b is None else (b, "first")
+        assert deed is not None
+        return f"{agent} does nothing more in the {which}: {deed.kind}"
+    if a.kind != b.kind:
+        return f"{agent}: {a.kind}, and in the second {b.kind}"
+    return f"{agent}: {a.kind} differs in {', '.join(_differing(a.content, b.content))}"
+
+
+def _differing(a: Any, b: Any) -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [str(name) for name in sorted(a.keys() | b.keys(), key=str) if a.get(name) != b.get(name)]
+    return ["its value"]
+
+
+def _deeds(entries: Iterable[Entry]) -> Iterator[_Deed]:
+    for entry in entries:
+        deed = _deed(fact(entry))
+        if deed is not None:
+            yield deed
+
+
+def _deed(known: Fact) -> _Deed | None:
+    body = body_of(known.entry)
+    match known.family:
+        case "run" if known.event and known.event not in UNTOLD:
+            return _run_deed(known, body)
+        case "msg" if len(known.tokens) == 2:
+            return _Deed(known.tokens[1], f"message to {known.tokens[0]}", _kept(body), known.entry)
+        case "all" if len(known.tokens) == 1:
+            return _Deed(known.tokens[0], "message to all", _kept(body), known.entry)
+        case "memory":
+            writer = header(known.entry, subjects.WRITER)
+            if writer is not None:
+                return _Deed(writer, f"memory {'.'.join(known.tokens)}", body, known.entry)
+        case "task":
+            record = body if isinstance(body, dict) else {}
+            owner = record.get("owner")
+            if isinstance(owner, str):
+                content = {name: record.get(name) for name in ("state", "handoff")}
+                return _Deed(owner, f"task {'.'.join(known.tokens)}", content, known.entry)
+    return None
+
+
+def _run_deed(known: Fact, body: Any) -> _Deed | None:
+    content = _kept(body)
+    if known.event == "metric" and isinstance(body, dict):
+        points = [point[:3] for point in body.get("points", []) if isinstance(point, list) and len(point) == 4]
+        content = [point for point in points if not str(point[0]).startswith(SYSTEM)]
+        if not content:
+            return None
+    if known.event in ("started", "ended"):
+        content = {name: value for name, value in (content or {}).items() if name not in ("name", "tags")}
+    return _Deed(known.tokens[1], known.event, content, known.entry)
+
+
+def _kept(body: Any) -> Any:
+    if not isinstance(body, dict):
+        return body
+    return {name: value for name, value in body.items() if name not in CHANCE}
