@@ -8,4 +8,6 @@ pytest_plugins = [
     "tests.support.cli",
     "tests.support.stack",
     "tests.support.bridge",
+    "tests.support.browser",
+    "tests.support.artifacts",
 ]

@@ -1,0 +1,128 @@
+"""What ``tracecraft replay`` does with a run, once it is open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tracecraft_cli.output import emit, note
+from tracecraft_cli.replay import printed, where
+from tracecraft_cli.replay.moment import moment
+from tracecraft_cli.replay.tape import Tape
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tracecraft import AsyncSession
+    from tracecraft_cli.replay.moment import Moment
+    from tracecraft_cli.replay.printed import Choice
+    from tracecraft_cli.replay.tape import Source
+    from tracecraft_core.divergence import Divergence
+    from tracecraft_core.queries import Entry
+
+BEFORE = 3
+"""Moments that are shown before two runs part."""
+
+
+async def show(source: Source) -> None:
+    """The screen."""
+    from tracecraft_cli.replay.screen import ReplayApp
+
+    await ReplayApp(Tape(source)).run_async()
+
+
+async def print_moments(as_json: bool, source: Source, choice: Choice) -> None:
+    """A line a moment."""
+
+    def write(one: Moment, start: int) -> None:
+        emit(as_json, printed.as_json(one) if as_json else None, None if as_json else printed.line(one, start))
+
+    tape = Tape(source)
+    told = await printed.print_tape(tape, choice, write)
+    if not told:
+        note(f"nothing to show of the {len(tape.moments)} moments of run {source.run}")
+
+
+async def state(as_json: bool, source: Source, at: str) -> None:
+    """Everything as it was."""
+    found = await source.state_at(where.parse(at))
+    emit(as_json, msgspec.to_builtins(found) if as_json else None, None if as_json else printed.state_text(found))
+
+
+async def diff(as_json: bool, source: Source, other: Source) -> None:
+    """Where two runs part."""
+    import asyncio
+
+    from tracecraft_core.divergence import first_divergence
+
+    entries = await _all(source)
+    found = await asyncio.to_thread(first_divergence, entries, await _all(other))
+    await other.close()
+    common = _common(entries, found) if found else []
+    facts = {"a": source.run, "b": other.run, "divergence": None if found is None else _facts(found)}
+    emit(as_json, {**facts, "before": [printed.as_json(one) for one in common]}, _told(source, other, found, common))
+
+
+def _common(entries: list[Entry], found: Divergence) -> list[Moment]:
+    """The last moments of the agent before its first difference."""
+    until = found.a.seq if found.a else entries[-1].seq + 1 if entries else 0
+    moments = (moment(entry) for entry in entries if entry.seq < until)
+    return [one for one in moments if one.agent == found.agent][-BEFORE:]
+
+
+def _told(source: Source, other: Source, found: Divergence | None, common: list[Moment]) -> str:
+    if found is None:
+        return f"{source.run} and {other.run} did the same"
+    start = common[0].time if common else 0
+    alike = f"{found.agent} did {found.place} things alike" + (", at last:" if common else "")
+    before = [f"  {printed.line(one, start)}" for one in common]
+    sides = [_side("a", source, found.a, start), _side("b", other, found.b, 0)]
+    return "\n".join([found.what, "", alike, *before, "", *sides])
+
+
+def _side(name: str, source: Source, entry: Entry | None, start: int) -> str:
+    if entry is None:
+        return f"{name} {source.run}: nothing more"
+    one = moment(entry)
+    return f"{name} {source.run}: {printed.line(one, start or one.time)}"
+
+
+def _facts(found: Divergence) -> dict[str, Any]:
+    return {
+        "agent": found.agent,
+        "alike": found.place,
+        "what": found.what,
+        "a": None if found.a is None else msgspec.to_builtins(found.a),
+        "b": None if found.b is None else msgspec.to_builtins(found.b),
+    }
+
+
+async def write_page(as_json: bool, source: Source, path: Path) -> None:
+    """The page."""
+    import asyncio
+
+    from tracecraft_cli.replay.html import page
+    from tracecraft_core.errors import FileProblem
+
+    tape = Tape(source)
+    text = (await page(tape)).encode()
+    try:
+        await asyncio.to_thread(path.write_bytes, text)
+    except OSError as error:
+        raise FileProblem(str(path), error.strerror or str(error), "name a file that can be written") from None
+    facts = {"file": str(path), "bytes": len(text), "moments": len(tape.moments), "steps": len(tape.steps)}
+    emit(as_json, facts, f"{path}: {len(tape.moments)} moments, {len(tape.steps)} steps; open it in a browser")
+
+
+async def publish(as_json: bool, source: Source, session: AsyncSession, speed: float) -> None:
+    """The run again, on the bus."""
+    from tracecraft_cli.replay_bus import publish_again
+
+    count = await publish_again(session.context.bus, source.project, await _all(source), speed=speed)
+    project = f"{source.project}-replay"
+    emit(as_json, {"published": count, "project": project}, f"{count} entries published under tc.{project}.>")
+
+
+async def _all(source: Source) -> list[Entry]:
+    return [entry async for page in source.pages() for entry in page]
