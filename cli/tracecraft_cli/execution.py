@@ -183,9 +183,14 @@ def environment(resolved: Settings, held: Sequence[Held]) -> Mapping[str, str]:
 
     Secrets are passed here and never in arguments, which every user of the machine can read.
     """
+    known = {"task": " ".join(claim.task for claim in held), "fence": " ".join(str(claim.fence) for claim in held)}
+    return identity(resolved) | {f"TRACECRAFT_{name.upper()}": value for name, value in known.items()}
+
+
+def identity(resolved: Settings) -> dict[str, str]:
+    """Our environment, with the settings of the owner in it."""
     known = {name: value for name, value in resolved.values.items() if name in settings.DESCRIPTIONS}
     if resolved.origin.get("server", "").endswith(f"NATS context {known.get('context')}"):
         known.pop("server")  # the context says more than its URL
     known |= {"agent": resolved.agent, "project": resolved.project, "session": resolved.session or ""}
-    known |= {"task": " ".join(claim.task for claim in held), "fence": " ".join(str(claim.fence) for claim in held)}
     return {**os.environ, **{f"TRACECRAFT_{name.upper()}": value for name, value in known.items()}}

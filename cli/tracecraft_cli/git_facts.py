@@ -30,6 +30,14 @@ def commit() -> Commit | None:
         return None
 
 
+def diff_stat() -> str:
+    """What is not committed, as ``git diff --stat`` shows it; nothing outside a repository."""
+    try:
+        return _git("diff", "--stat", "HEAD")
+    except UsageError:
+        return ""
+
+
 def changed_files(since: str) -> list[str]:
     """Files changed since a moment (RFC 3339): in commits of this branch, and not committed yet; sorted.
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 class LazyGroup(click.Group):
     """A click group over a table of command names and their one-line help.
 
-    The command ``wait-for`` is the object ``command`` of the module ``<package>.wait_for``.
+    The command ``wait-for`` is the object ``command`` of the module ``<package>.wait_for``; that of ``import``, a word
+    of Python's, of ``<package>.import_``.
     """
 
     def __init__(self, *args: Any, package: str, table: Mapping[str, str], **kwargs: Any) -> None:
@@ -32,7 +34,8 @@ class LazyGroup(click.Group):
         """Import one command."""
         if cmd_name not in self._table:
             return None
-        module = import_module(f"{self._package}.{cmd_name.replace('-', '_')}")
+        name = cmd_name.replace("-", "_")
+        module = import_module(f"{self._package}.{name}{'_' if iskeyword(name) else ''}")
         command: click.Command = module.command
         return command
 

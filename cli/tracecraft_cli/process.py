@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +35,8 @@ class Program:
         argv: the program and its arguments, or one string for the shell.
         env: its environment.
         on_output: gets both outputs as they come, which then do not go to ours.
+        on_stdout: gets standard output as it comes, which then does not go to ours; standard input stays ours.
+        on_stderr: the same for standard error.
 
     Raises ``OSError`` when it cannot be started.
     """
@@ -44,27 +46,36 @@ class Program:
         argv: Sequence[str] | str,
         env: Mapping[str, str] | None = None,
         on_output: Callable[[bytes], None] | None = None,
+        *,
+        on_stdout: Callable[[bytes], None] | None = None,
+        on_stderr: Callable[[bytes], None] | None = None,
     ) -> None:
         self._guard = _start_guard()  # first, so that the program is alone for no longer than it takes to write a line
         try:
-            self._process = self._start(argv, env, piped=on_output is not None)
+            stdout = on_output is not None or on_stdout is not None
+            self._process = self._start(argv, env, piped=on_output is not None, stdout=stdout)
         except OSError:
             self._guard.communicate()
             raise
-        self._pass_on = on_output or _to_stderr
         self._tail = b""
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        sinks = {self._process.stdout: on_output or on_stdout, self._process.stderr: on_stderr or _to_stderr}
+        self._readers = [
+            threading.Thread(target=self._read, args=(pipe, sink, sink is not on_stdout), daemon=True)
+            for pipe, sink in sinks.items()
+            if pipe is not None
+        ]
+        for reader in self._readers:
+            reader.start()
 
     def _start(
-        self, argv: Sequence[str] | str, env: Mapping[str, str] | None, *, piped: bool
+        self, argv: Sequence[str] | str, env: Mapping[str, str] | None, *, piped: bool, stdout: bool
     ) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             argv,
             shell=isinstance(argv, str),
             env=env,
             stdin=subprocess.DEVNULL if piped else None,
-            stdout=subprocess.PIPE if piped else None,
+            stdout=subprocess.PIPE if stdout else None,
             stderr=subprocess.STDOUT if piped else subprocess.PIPE,
             start_new_session=True,
         )
@@ -82,7 +93,8 @@ class Program:
     def wait(self) -> int:
         """Wait for its end and return its exit code, 128 and the number for a signal."""
         code = self._process.wait()
-        self._reader.join(0.3)  # a grandchild may keep the pipe open for longer
+        for reader in self._readers:
+            reader.join(0.3)  # a grandchild may keep the pipe open for longer
         with contextlib.suppress(ProcessLookupError):
             self._guard.kill()
         self._guard.communicate()
@@ -114,12 +126,11 @@ class Program:
             return True
         return True
 
-    def _read(self) -> None:
-        pipe = self._process.stderr or self._process.stdout
-        assert pipe is not None
+    def _read(self, pipe: IO[bytes], sink: Callable[[bytes], None], last_words: bool) -> None:
         while piece := os.read(pipe.fileno(), 65_536):
-            self._tail = (self._tail + piece)[-TAIL_BYTES:]
-            self._pass_on(piece)
+            if last_words:
+                self._tail = (self._tail + piece)[-TAIL_BYTES:]
+            sink(piece)
 
 
 def _to_stderr(piece: bytes) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tracecraft import AsyncSession
     from tracecraft_cli.held import Memo
     from tracecraft_cli.options import Common
+    from tracecraft_core.settings import Settings
 
 
 KEEP_S: Final = 20.0
@@ -35,16 +36,17 @@ def run(
     *,
     acts: bool = True,
     touches: Collection[str] | None = (),
+    away: Callable[[Settings, BusUnreachable], Awaitable[None]] | None = None,
 ) -> None:
     """Run ``work`` as this agent and exit with the code of its error, if any.
 
     A command that ``acts`` makes the agent known (present, with a mailbox); every command renews the claims that the
     agent holds from earlier commands, for as long as it runs, except those in ``touches`` (``None``: all of them),
-    which it renews or settles itself.
+    which it renews or settles itself. ``away`` is done instead when no bus can be reached.
     """
     import asyncio
 
-    guard(common.as_json, lambda: asyncio.run(_session(common, work, acts=acts, touches=touches)))
+    guard(common.as_json, lambda: asyncio.run(_session(common, work, acts=acts, touches=touches, away=away)))
 
 
 def guard(as_json: bool, work: Callable[[], None]) -> None:
@@ -77,18 +79,29 @@ async def _session(
     *,
     acts: bool,
     touches: Collection[str] | None,
+    away: Callable[[Settings, BusUnreachable], Awaitable[None]] | None,
 ) -> None:
     import asyncio
 
     from tracecraft.async_session import AsyncSession
+    from tracecraft_cli import current_run
     from tracecraft_cli.held import Memo
-    from tracecraft_core import settings
+    from tracecraft_core import inside, settings
 
     resolved = settings.load(common.flags)
     memo = Memo(resolved)
+    inside.RUN.set(current_run.CurrentRun(resolved).place())
     if resolved.session is None:
         resolved = dataclasses.replace(resolved, session=memo.session())
-    async with AsyncSession(resolved=resolved, mode="oneshot") as session:
+    session = AsyncSession(resolved=resolved, mode="oneshot")
+    try:
+        await session.open()
+    except BusUnreachable as error:
+        if away is None:
+            raise
+        return await away(resolved, error)
+    async with contextlib.AsyncExitStack() as closing:
+        closing.push_async_callback(session.close)
         held = [task for task in memo.tasks() if touches is not None and task not in touches]
         renewals = [asyncio.create_task(_renew(session, memo, task)) for task in held]
         duties: list[asyncio.Task[Any]] = [*renewals]

@@ -52,9 +52,15 @@ def _agent(entry: LogEntry, body: dict[str, Any]) -> str:
     return f"{event}{where}"
 
 
-def _run(entry: LogEntry, body: dict[str, Any]) -> str:
-    run, _, rest = entry.name.partition(".")
-    return f"run {run} {rest.partition('.')[2]} {compact(body) if body else ''}".rstrip()
+def _run(entry: LogEntry, _: dict[str, Any]) -> str:
+    from tracecraft_cli.replay import wording
+    from tracecraft_core.queries import Entry
+
+    run, _agent, event = [*entry.name.split(".", 2), "", ""][:3]
+    said, error = wording.tell(
+        "run", event, Entry(seq=entry.seq, time=entry.time, subject=entry.subject, body=entry.body)
+    )
+    return f"run {run} {'ERROR ' if error else ''}{said}"
 
 
 def _memory(entry: LogEntry, _: dict[str, Any]) -> str:

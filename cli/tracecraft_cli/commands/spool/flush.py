@@ -1,0 +1,44 @@
+"""``tracecraft spool flush``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tracecraft_cli.options import DURATION, Common, common
+from tracecraft_cli.output import emit, note
+from tracecraft_cli.runner import run
+
+if TYPE_CHECKING:
+    from tracecraft import AsyncSession
+    from tracecraft_cli.held import Memo
+
+
+@click.command()
+@click.option("--timeout", type=DURATION, default=60.0, help="Time that one writer's records may take. [default: 60s]")
+@common
+def command(common: Common, timeout: float) -> None:
+    """Deliver to the bus what was recorded for this project while it was away: in order, once.
+
+    A line for each run and writer. Exits with 1 when something could not be delivered; it stays here then.
+
+    Example: tracecraft spool flush
+    """
+    failed = False
+
+    async def work(session: AsyncSession, memo: Memo) -> None:
+        nonlocal failed
+        from tracecraft_cli import spooled
+
+        told = 0
+        async for one in spooled.deliver(session.settings, session.context.bus, timeout):
+            emit(common.as_json, one.as_json(), one.text())
+            failed = failed or one.problem is not None
+            told += 1
+        if not told:
+            note(f"nothing waits for project {session.project}")
+
+    run(common, work, acts=False)
+    if failed:
+        raise SystemExit(1)

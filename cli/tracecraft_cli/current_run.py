@@ -1,0 +1,99 @@
+"""Which run a command writes into: TRACECRAFT_RUN, else the run that this agent started in this folder or above it.
+
+The second is a hint in the user's state folder, beside the session and the claims of `held`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tracecraft_core import names
+from tracecraft_core.errors import UsageError
+from tracecraft_core.settings import state_dir
+
+if TYPE_CHECKING:
+    from tracecraft_core.settings import Settings
+
+VARIABLE: Final = "TRACECRAFT_RUN"
+
+
+def from_environment() -> str | None:
+    """The run that TRACECRAFT_RUN names. Raises `InvalidName`."""
+    value = os.environ.get(VARIABLE)
+    return names.run(value) if value else None
+
+
+def outer_step() -> str | None:
+    """The step inside of which this process was started: TRACEPARENT names it, where TRACECRAFT_RUN names its run."""
+    words = os.environ.get("TRACEPARENT", "").split("-")
+    if not os.environ.get(VARIABLE) or len(words) < 4 or not re.fullmatch("[0-9a-f]{16}", words[2]):
+        return None
+    return words[2] if words[2].strip("0") else None
+
+
+def runs_folder(settings: Settings) -> Path:
+    """Where this machine keeps what it knows of the runs of a project on one bus."""
+    bus = hashlib.sha256(settings.server.encode()).hexdigest()[:12]
+    return state_dir() / "runs" / bus / settings.project
+
+
+class CurrentRun:
+    """The run of one agent in one folder."""
+
+    def __init__(self, settings: Settings, folder: Path | None = None) -> None:
+        self._agent = settings.agent
+        self._marks = runs_folder(settings) / "current" / settings.agent
+        self._folder = folder or Path.cwd()
+
+    def get(self) -> str | None:
+        """TRACECRAFT_RUN, or what `set` was told last in this folder, or in the nearest one above it."""
+        return from_environment() or self._remembered()
+
+    def place(self) -> str | None:
+        """The run and the step, ``<run>/<step>``, that what is written here belongs to."""
+        run, step = self.get(), outer_step()
+        return f"{run}/{step}" if run and step else run
+
+    def need(self, given: str | None = None) -> str:
+        """``given``, or what `get` finds. Raises `UsageError` when there is none."""
+        run = names.run(given) if given else self.get()
+        if run is None:
+            raise UsageError(
+                f"no run is current for {self._agent} in this folder: begin one with 'tracecraft run start NAME', "
+                f"or name one with --run or {VARIABLE}"
+            )
+        return run
+
+    def set(self, run: str) -> bool:
+        """Make a run current here; ``False`` when there is no place to remember it."""
+        try:
+            self._marks.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh = self._mark(self._folder).with_suffix(f".{os.getpid()}")
+            fresh.write_text(run, encoding="utf-8")
+            fresh.replace(self._mark(self._folder))
+        except OSError:
+            return False
+        return True
+
+    def forget(self, run: str) -> None:
+        """No longer have this run be current, in whatever folder it was."""
+        with contextlib.suppress(OSError):
+            for mark in self._marks.iterdir():
+                if mark.read_text(encoding="utf-8") == run:
+                    mark.unlink(missing_ok=True)
+
+    def _remembered(self) -> str | None:
+        if not self._marks.is_dir():
+            return None
+        for folder in (self._folder, *self._folder.parents):
+            with contextlib.suppress(OSError):
+                return self._mark(folder).read_text(encoding="utf-8")
+        return None
+
+    def _mark(self, folder: Path) -> Path:
+        return self._marks / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]

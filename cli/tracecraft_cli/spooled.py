@@ -1,0 +1,99 @@
+"""What is recorded on this machine and not delivered: the SDK's spool, and the books of one-shot commands."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tracecraft.recording.spool import spools  # noqa: TID253 - commands import this module when they run
+from tracecraft.recording.takeover import deliver_spools  # noqa: TID253
+from tracecraft_cli.replay.wording import short
+from tracecraft_cli.run_book import all_books, books
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tracecraft_core.bus import Bus
+    from tracecraft_core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What one writer has recorded."""
+
+    project: str
+    run: str
+    agent: str
+    events: int
+    uploads: int
+    bytes: int
+    since: float | None
+    """Seconds since 1970."""
+    alive: bool
+    """Its process lives and delivers it."""
+    folder: str
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``spool status``."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of it."""
+
+    run: str
+    agent: str
+    events: int
+    uploads: int
+    lost: int
+    problem: str | None
+    """Why some of it is still here."""
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``spool flush``."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def text(self) -> str:
+        """One line."""
+        words = [f"{self.run}  {self.agent}  {self.events} events, {self.uploads} files delivered"]
+        words += [f"{self.lost} lost"] if self.lost else []
+        words += [f"the rest waits: {short(self.problem)}"] if self.problem else []
+        return "; ".join(words)
+
+
+def waiting() -> list[Waiting]:
+    """Everything that waits, of all projects."""
+    found = [
+        Waiting(
+            project=one.project,
+            run=one.run,
+            agent=one.agent,
+            events=one.events,
+            uploads=one.uploads,
+            bytes=one.bytes,
+            since=one.since,
+            alive=one.alive,
+            folder=str(one.folder),
+        )
+        for one in spools()
+        if one.events or one.uploads or not one.alive
+    ]
+    for book in all_books():
+        events, size, since = book.waiting()
+        if events:
+            found.append(Waiting(book.project, book.run, book.agent, events, 0, size, since, False, str(book.folder)))
+    return found
+
+
+async def deliver(settings: Settings, bus: Bus, timeout: float) -> AsyncIterator[Delivered]:
+    """Deliver what waits of a project. Raises `BusUnreachable`."""
+    for book in list(books(settings)):
+        events, _, _ = book.waiting()
+        if events:
+            written = await book.deliver(bus)
+            yield Delivered(book.run, book.agent, events - written.waiting, 0, 0, written.reason or None)
+    with contextlib.suppress(FileNotFoundError):
+        for taken in await deliver_spools(settings, project=settings.project, timeout=timeout):
+            yield Delivered(taken.run, taken.agent, taken.events, taken.uploads, taken.lost, taken.problem)

@@ -1,0 +1,155 @@
+"""``tracecraft runs`` and ``cost``: what commands wrote is listed, inspected, followed, compared, added up, deleted."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.cli import CommandLine
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tracecraft_stack import Stack
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("TRACECRAFT_AGENT", "w1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def cli(stack_with_artifacts: Stack, project: str) -> Iterator[CommandLine]:
+    """The command line on a whole stack."""
+    runner = CommandLine(stack_with_artifacts.state.nats_url, project)
+    yield runner
+    runner.close()
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def result(done: subprocess.CompletedProcess[str]) -> Any:
+    return json.loads(said(done))["result"]
+
+
+def trained(cli: CommandLine, lr: str, losses: list[str], *, end: bool = True) -> str:
+    """A run with these losses."""
+    run = said(cli("run", "start", f"lr {lr}", "--param", f"lr={lr}", "--param", "seed=7", "--tag", f"lr={lr}"))
+    for loss in losses:
+        said(cli("run", "log-metric", "loss", loss))
+    if end:
+        said(cli("run", "end"))
+    return run
+
+
+def test_runs_are_listed_filtered_sorted_and_cut(cli: CommandLine) -> None:
+    good, bad = trained(cli, "0.1", ["0.3", "0.1"]), trained(cli, "0.2", ["0.9"], end=False)
+    assert [row["run"] for row in result(cli("runs", "--json"))] == [bad, good]
+    assert [row["run"] for row in result(cli("runs", "--json", "--sort", "metrics.loss"))] == [good, bad]
+    table = said(cli("runs", "metrics.loss < 0.5", "--columns", "run,params.lr,metrics.loss,status"))
+    assert table.split("\n")[1].split() == [good, "0.1", "0.1", "finished"]
+    assert said(cli("runs", "tags.lr", "=", '"0.2"')).split("\n")[1].split()[0] == bad
+    cut = cli("runs", "--limit", "1")
+    assert (len(said(cut).split("\n")), "there are more" in cut.stderr) == (2, True)
+    assert "no runs" in cli("runs", "metrics.loss > 5").stderr
+    wrong = cli("runs", "metrics.loss ~~ 3")
+    assert (wrong.returncode, "^" in wrong.stderr) == (2, True)
+    assert "no column 'colour'" in cli("runs", "--columns", "run,colour").stderr
+
+
+def test_a_run_is_shown_whole(cli: CommandLine, place: Path) -> None:
+    run = trained(cli, "0.1", ["0.3", "0.2", "0.1"], end=False)
+    outer = said(cli("run", "log-step", "plan", "--seconds", "3"))
+    said(cli("run", "log-step", "ask", "--kind", "llm", "--model", "gpt-5", "--provider", "openai", "--parent", outer,
+             "--input-tokens", "1000", "--output-tokens", "100", "--cost", "0.5", "--error", "cut short"))  # fmt: skip
+    said(cli("send", "w2", "have a look"))
+    (place / "models" / "a").mkdir(parents=True)
+    (place / "models" / "a" / "best.bin").write_bytes(b"weights")
+    (place / "models" / "notes.txt").write_text("fine")
+    kept = cli("run", "log-artifact", "m", "models", "--kind", "model")
+    assert [line.split()[0] for line in said(kept).split("\n")] == ["m/a/best.bin", "m/notes.txt"]
+    said(cli("run", "end", "--status", "failed", "--reason", "cut short"))
+    text = said(cli("runs", "inspect", run[-6:]))
+    assert f"{run}  lr 0.1  failed\n  > " in text
+    assert "cut short" in text
+    assert re.search(r"  loss +0\.1 +0\.1 +0\.3 +3 +█▅▁\n", text)
+    assert re.search(r"  w1  plan  3\.0 s\n.*    w1  ask  llm .*gpt-5  1\.1k tokens  \$0\.5  ERROR .*cut short\n", text)
+    assert re.search(r"errors \(1\)\n  w1  ask  step [0-9a-f]{16}  seq \d+\n  > .*cut short", text)
+    assert re.search(r"  m/a/best\.bin +7 B ", text)
+    assert re.search(r"messages\n  #\d+  [\d: -]+  w1 to w2: have a look", text)
+    shown = result(cli("runs", "inspect", run, "--json"))
+    assert (shown["row"]["cost"], [step["name"] for step in shown["steps"]]) == (0.5, ["plan", "ask"])
+    report = result(cli("cost", "--by", "model", "--json"))
+    assert [(row["key"], row["cost"], row["tokens"]["input"]) for row in report["rows"]] == [("gpt-5", 0.5, 1000)]
+    assert re.search(r"gpt-5 +1 +1k +0 +0 +100 +0 +\$0\.5\n", said(cli("cost", "--by", "model", "--since", "1h")))
+    unknown = cli("runs", "inspect", "nowhere")
+    assert (unknown.returncode, "no run 'nowhere'" in unknown.stderr) == (1, True)
+
+
+def test_a_run_is_followed_until_it_ends(cli: CommandLine) -> None:
+    run = trained(cli, "0.1", ["0.3"], end=False)
+    following = cli.popen("runs", "inspect", "--follow")
+    assert following.stdout is not None
+    seen = ""
+    deadline = time.monotonic() + 20
+    while "metrics" not in seen:
+        assert time.monotonic() < deadline
+        seen += following.stdout.readline()
+    said(cli("run", "log-metric", "loss", "0.25"))
+    said(cli("run", "end"))
+    rest, _ = following.communicate(timeout=20)
+    assert f"run {run} metric loss=0.25" in rest
+    assert rest.strip().endswith("run finished")
+    assert following.returncode == 0
+
+
+def test_runs_are_compared_in_the_terminal_and_on_a_page_of_its_own(cli: CommandLine, place: Path) -> None:
+    one, two = trained(cli, "0.1", ["0.4", "0.2"]), trained(cli, "0.2", ["0.5", "0.3", "0.1"], end=False)
+    text = said(cli("runs", "compare", one, two, "--html", "page.html"))
+    assert re.search(r"params\.lr +0\.1 +0\.2\n", text)
+    assert "seed" not in text
+    assert "1 parameters are the same in all" in text
+    assert re.search(r"loss +0\.2 +0\.1 \(-0\.1, -50\.0%\)\n", text)
+    assert f"! {two[-6:]} is still running" in text
+    assert f"! loss: the newest values are of different steps: {one[-6:]} 1, {two[-6:]} 2" in text
+    assert re.search(r"┤.*a+.*b+|┤.*b+.*a+", text)
+    page = (place / "page.html").read_text()
+    assert page.count("<polyline") == 2
+    assert "default-src 'none'" in page
+    assert re.findall(r"https?://|<script|src=", page) == []
+    compared = result(cli("runs", "compare", one, two, "--json"))
+    assert compared["differences"] == {"params.lr": [0.1, 0.2], "tags.lr": ["0.1", "0.2"]}
+    assert compared["metrics"]["loss"]["points"] == [2, 3]
+    assert cli("runs", "compare", one).returncode == 2
+    assert "these runs have loss" in cli("runs", "compare", one, two, "--metric", "los").stderr
+
+
+def test_a_run_is_deleted_only_when_that_is_really_meant(cli: CommandLine) -> None:
+    run = trained(cli, "0.1", ["0.4"])
+    refused = cli("runs", "delete", run)
+    assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
+    assert said(cli("runs", "delete", run, "--yes", "--reason", "wrong")) == f"{run} deleted"
+    assert result(cli("runs", "--json")) == []
+
+
+def test_the_output_of_exec_is_kept_without_secrets(cli: CommandLine, place: Path) -> None:
+    script = "echo out; echo password=hunter22x; echo err >&2"
+    done = cli("run", "exec", "train", "--json", "--", "sh", "-c", script)
+    assert "password=hunter22x" in done.stdout
+    run = json.loads(done.stdout.splitlines()[-1])["result"]["run"]
+    said(cli("artifact", "get", run, "stdout.txt"))
+    assert (place / "stdout.txt").read_text() == "out\npassword=[redacted:assignment]\n"
+    kinds = {one["name"]: one["kind"] for one in result(cli("runs", "inspect", run, "--json"))["artifacts"]}
+    assert kinds == {"stderr.txt": "stderr", "stdout.txt": "stdout"}
