@@ -20,6 +20,7 @@ NAMES = (
     "serve",
     "queries",
     "artifacts",
+    "bundles",
 )
 
 

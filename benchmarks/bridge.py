@@ -89,7 +89,7 @@ class Bench:
             live = events / (time.perf_counter() - began)
         first = self.committed()
         publish(self.nats.port, events)
-        pulled = self._pull(first, events)
+        pulled = self.pull(first, events)
         with self.bridge:
             start, began = self.committed(), time.perf_counter()
             self.wait_for(end := self.end())
@@ -151,7 +151,7 @@ class Bench:
         while self.committed() < seq:
             time.sleep(pause)
 
-    def _pull(self, after: int, events: int) -> float:
+    def pull(self, after: int, events: int) -> float:
         """Events a second of the bridge's own reader when nothing is written."""
 
         async def pull(bus: Bus) -> float:
@@ -182,6 +182,11 @@ def _quarters(values: list[float]) -> list[list[float]]:
 
 def publish(port: int, events: int) -> None:
     """Publish so many metric events of about 200 bytes, each acknowledged, as fast as the server takes them."""
+    publish_frames(port, _frames(events), events)
+
+
+def publish_frames(port: int, slices: Iterator[list[bytes]], events: int) -> None:
+    """Publish frames, each acknowledged, as fast as the server takes them."""
     with socket.create_connection(("127.0.0.1", port)) as wire:
         wire.recv(65536)
         options = json.dumps({"verbose": False, "headers": True, "lang": "bench", "version": "1"}).encode()
@@ -203,7 +208,7 @@ def publish(port: int, events: int) -> None:
         counter = threading.Thread(target=count, daemon=True)
         counter.start()
         sent = 0
-        for frames in _frames(events):
+        for frames in slices:
             with enough:
                 enough.wait_for(lambda: sent - acked < WINDOW, timeout=60)  # noqa: B023
             wire.sendall(b"".join(frames))

@@ -1,4 +1,4 @@
-"""How often two writes of one agent, on different ways into the log, stand there the other way round (decision 0009)."""
+"""How often two writes of one agent that take different ways into the log swap places there (decision 0009)."""
 
 from __future__ import annotations
 

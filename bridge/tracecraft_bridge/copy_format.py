@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from tracecraft_bridge.subject_parts import subject_parts
-from tracecraft_core.subjects import KV_OPERATION, MARKER_REASON, STREAM_SOURCE
+from tracecraft_bridge.projection.entry import Entry, run_and_step
+from tracecraft_bridge.subject_parts import SubjectParts, subject_parts
+from tracecraft_core.subjects import KV_OPERATION, MARKER_REASON, MSG_ID, RUN, STREAM_SOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 COLUMNS: Final = (
     *("epoch", "seq", "time"),
-    *("project", "family", "agent", "recipient", "run", "event", "key", "subject"),
-    *("body", "raw", "problem", "headers", "origin_stream", "origin_seq", "operation"),
+    *("project", "family", "agent", "recipient", "event", "key", "subject"),
+    *("body", "raw", "problem", "headers", "origin_stream", "origin_seq", "operation", "run", "step", "size"),
 )
 COPY: Final = f"COPY log ({', '.join(COLUMNS)}) FROM STDIN"
 
 NULL: Final = b"\\N"
+NEVER: Final = b"-infinity"
+"""A time that PostgreSQL cannot hold."""
 MAX_PROBLEM: Final = 200
 """Characters of a reason that are kept."""
 MAX_BIGINT: Final = 2**63 - 1
@@ -33,7 +39,10 @@ MONDAY_S: Final = 4 * 86_400
 REMEMBERED: Final = 20_000
 """Distinct subjects and seconds whose text is kept."""
 
+_ONE_ID: Final = re.compile(rb"NATS/1\.0\r\nNats-Msg-Id: ([A-Za-z0-9_.:=-]+)\r\n\r\n")
+"""The headers of most messages."""
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_NONE: Final[Mapping[str, str | list[str]]] = {}
 _ORIGIN: Final = (STREAM_SOURCE.encode(), KV_OPERATION.encode(), MARKER_REASON.encode())
 
 
@@ -60,31 +69,37 @@ class Row(NamedTuple):
     malformed: bool
     origin: tuple[str, int] | None
     """Bucket's stream and revision of a sourced message."""
+    entry: Entry
+    """The same for the projections."""
 
 
 class RowFormat:
     """Formats rows of one epoch; remembers the text of subjects and seconds, which repeat."""
 
     def __init__(self, epoch: int) -> None:
-        self._epoch = b"%d" % epoch
-        self._subjects: dict[bytes, tuple[str, bytes]] = {}
+        self._number, self._epoch = epoch, b"%d" % epoch
+        self._subjects: dict[bytes, tuple[SubjectParts, bytes, bytes]] = {}
         self._seconds: dict[int, bytes] = {}
 
     def row(self, message: LogMessage, refused: str | None = None) -> Row:
         """The row of a message; ``refused``: why PostgreSQL did not take it, so its body goes to ``raw``."""
-        family, subject = self._subject(message.subject)
+        parts, subject, run = self._subject(message.subject)
         body, raw, problem = _body(message.body) if refused is None else _raw(message.body, refused)
-        headers, origin_columns, origin = NULL, b"\\N\t\\N\t\\N", None
-        if message.headers:
-            named = _named(message.headers)
-            headers = escape(msgspec.json.encode(named))
-            if family in ("memory", "task") and any(name in message.headers for name in _ORIGIN):
-                origin_columns, origin = _origin(named)
-        time = self._time(message.time)
-        columns = (self._epoch, b"%d" % message.seq, time, subject, body, raw, problem, headers, origin_columns)
-        return Row(b"\t".join(columns) + b"\n", family, problem is not NULL, origin)
+        shown, named = _headers(message.headers) if message.headers else (NULL, _NONE)
+        origin_columns, origin, operation = b"\\N\t\\N\t\\N", None, None
+        if parts.family in ("memory", "task") and any(name in message.headers for name in _ORIGIN):
+            origin_columns, origin, operation = _origin(named)
+        if RUN in named and parts.family != "run":
+            run = b"\t".join(NULL if token is None else token.encode() for token in run_and_step(named))
+        time, size = self._time(message.time), len(message.body)
+        columns = (self._epoch, b"%d" % message.seq, time, subject, body, raw, problem, shown, origin_columns, run)
+        line = b"%s\t%d\n" % (b"\t".join(columns), size)
+        microseconds = 0 if time is NEVER else message.time // 1000
+        revision = None if origin is None else origin[1]
+        entry = Entry(self._number, message.seq, microseconds, parts, named, message.body, size, revision, operation)
+        return Row(line, parts.family, problem is not NULL, origin, entry)
 
-    def _subject(self, subject: bytes) -> tuple[str, bytes]:
+    def _subject(self, subject: bytes) -> tuple[SubjectParts, bytes, bytes]:
         known = self._subjects.get(subject)
         if known is None:
             if len(self._subjects) >= REMEMBERED:
@@ -99,7 +114,7 @@ class RowFormat:
             if len(self._seconds) >= REMEMBERED:
                 self._seconds.clear()
             known = self._seconds[second] = _second(second)
-        return b"%s.%06d+00" % (known, rest // 1000) if known else b"-infinity"
+        return b"%s.%06d+00" % (known, rest // 1000) if known else NEVER
 
 
 def week_of(second: int) -> int:
@@ -159,11 +174,16 @@ def _raw(body: bytes, problem: str) -> tuple[bytes, bytes, bytes]:
     return NULL, b"\\\\x" + body.hex().encode(), escape(reason.encode())
 
 
-def _subject_columns(subject: bytes) -> tuple[str, bytes]:
+def _subject_columns(subject: bytes) -> tuple[SubjectParts, bytes, bytes]:
+    """The parts, the columns from project to subject, and the columns run and step."""
     text = storable_text(subject)
     parts = subject_parts(text)
-    values = (parts.project, parts.family, parts.agent, parts.recipient, parts.run, parts.event, parts.key, text)
-    return parts.family, b"\t".join(NULL if value is None else escape(value.encode()) for value in values)
+    values = (parts.project, parts.family, parts.agent, parts.recipient, parts.event, parts.key, text)
+    return parts, b"\t".join(map(_column, values)), _column(parts.run) + b"\t\\N"
+
+
+def _column(value: str | None) -> bytes:
+    return NULL if value is None else escape(value.encode())
 
 
 def _second(second: int) -> bytes:
@@ -171,6 +191,15 @@ def _second(second: int) -> bytes:
         return datetime.datetime.fromtimestamp(second, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S").encode()
     except (OverflowError, OSError, ValueError):
         return b""
+
+
+def _headers(raw: bytes) -> tuple[bytes, Mapping[str, str | list[str]]]:
+    """The column of the headers, and the headers by name."""
+    one = _ONE_ID.fullmatch(raw)
+    if one is not None:
+        return b'{"Nats-Msg-Id":"%s"}' % one[1], {MSG_ID: one[1].decode()}
+    named = _named(raw)
+    return escape(msgspec.json.encode(named)), named
 
 
 def _named(raw: bytes) -> dict[str, str | list[str]]:
@@ -188,15 +217,15 @@ def _named(raw: bytes) -> dict[str, str | list[str]]:
     return named
 
 
-def _origin(named: dict[str, str | list[str]]) -> tuple[bytes, tuple[str, int] | None]:
+def _origin(named: Mapping[str, str | list[str]]) -> tuple[bytes, tuple[str, int] | None, str]:
     """Columns ``origin_stream``, ``origin_seq``, ``operation`` of a memory or task change."""
     operation = _first(named.get(KV_OPERATION)) or _first(named.get(MARKER_REASON)) or "PUT"
     shown = escape(operation.encode())
     stream, _, rest = (_first(named.get(STREAM_SOURCE)) or "").partition(" ")
     number = rest.partition(" ")[0]
     if not (stream and number.isascii() and number.isdigit() and len(number) < 20 and int(number) <= MAX_BIGINT):
-        return b"\\N\t\\N\t" + shown, None
-    return b"%s\t%d\t%s" % (escape(stream.encode()), int(number), shown), (stream, int(number))
+        return b"\\N\t\\N\t" + shown, None, operation
+    return b"%s\t%d\t%s" % (escape(stream.encode()), int(number), shown), (stream, int(number)), operation
 
 
 def _first(value: str | list[str] | None) -> str | None:

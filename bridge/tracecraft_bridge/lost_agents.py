@@ -28,6 +28,7 @@ _AGENTS: Final = subjects.kv_stream(subjects.AGENTS)
 _LAST_EVENT: Final = """
     SELECT event, seq, body->>'session', body->>'mode' FROM log
     WHERE family = 'agent' AND project = %s AND agent = %s AND event IN ('joined', 'status', 'left', 'lost')
+      AND epoch NOT IN (SELECT id FROM epoch WHERE reason = 'imported')
       AND NOT (event = 'lost' AND coalesce(body ? 'task', false))
     ORDER BY epoch DESC, seq DESC LIMIT 1
 """
@@ -35,6 +36,7 @@ _OPEN: Final = """
     SELECT project, agent FROM (
         SELECT DISTINCT ON (project, agent) project, agent, event, body, time FROM log
         WHERE family = 'agent' AND event IN ('joined', 'status', 'left', 'lost')
+          AND epoch NOT IN (SELECT id FROM epoch WHERE reason = 'imported')
           AND NOT (event = 'lost' AND coalesce(body ? 'task', false))
         ORDER BY project, agent, epoch DESC, seq DESC
     ) newest
@@ -78,6 +80,8 @@ class LostAgents:
             await self._look(project, agent, None)
 
     async def _on_change(self, stored: Stored) -> None:
+        if stored.subject.count(".") > 3:  # a writer of a run (`lost_runs`)
+            return
         seen = self._seen.pop(stored.subject, None)
         if stored.lapsed:
             _, _, project, agent = stored.subject.split(".", 3)

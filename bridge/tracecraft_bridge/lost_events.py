@@ -59,7 +59,8 @@ class LostEvents:
     async def _is_known(self, project: str, agent: str, msg_id: str) -> bool:
         cursor = await self._connection.execute(
             "SELECT FROM log WHERE family = 'agent' AND project = %s AND agent = %s AND event = %s "
-            "AND headers->>'Nats-Msg-Id' = %s LIMIT 1",
+            "AND headers->>'Nats-Msg-Id' = %s "
+            "AND epoch NOT IN (SELECT id FROM epoch WHERE reason = 'imported') LIMIT 1",
             (project, agent, LOST, msg_id),
         )
         return await cursor.fetchone() is not None

@@ -40,6 +40,9 @@ class Metrics:
         self.malformed = Counter(
             f"{prefix}malformed_bodies", "Bodies kept raw because they are not storable JSON.", registry=registry
         )
+        self.rebuilds = Counter(
+            f"{prefix}rebuilds", "Times the projections were made again from the log.", registry=registry
+        )
         self.rewinds = Counter(
             f"{prefix}rewinds", "Times reading began again behind the checkpoint.", registry=registry
         )
@@ -47,6 +50,13 @@ class Metrics:
         self.beats = Counter(f"{prefix}beats", "Beats written to the two buckets.", registry=registry)
         self.purged = Counter(
             f"{prefix}purged_messages", "Messages purged from a stream.", ["stream"], registry=registry
+        )
+        self.questions = Histogram(
+            f"{prefix}question_seconds",
+            "From a question to its answer.",
+            ["verb", "code"],
+            buckets=_SECONDS,
+            registry=registry,
         )
         self.lag_messages = Gauge(f"{prefix}lag_messages", "Messages not mirrored yet.", registry=registry)
         self.lag_seconds = Gauge(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from tracecraft_bridge.continuity import Continuity, Position
 from tracecraft_bridge.copy_format import NANOSECONDS, LogMessage
 from tracecraft_bridge.reader import NATS_AWAY, LogReader, SessionOver
+from tracecraft_bridge.rebuild import rebuild_if_needed
 from tracecraft_bridge.writer import Writer
 from tracecraft_core import topology
 from tracecraft_core.errors import NotPermitted
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tracecraft_bridge.health import Health
     from tracecraft_bridge.metrics import Metrics
     from tracecraft_bridge.progress import Progress
+    from tracecraft_bridge.projector import Projector
     from tracecraft_core.bus import Bus
 
 logger = logging.getLogger(__name__)
@@ -31,8 +33,10 @@ PAUSE_S: Final = (0.05, 2.0)
 class Mirror:
     """Mirrors the log over the connection of the active bridge until it is told to `stop`."""
 
-    def __init__(self, bus: Bus, batch: int, health: Health, metrics: Metrics, progress: Progress) -> None:
-        self._bus, self._batch = bus, batch
+    def __init__(
+        self, bus: Bus, batch: int, health: Health, metrics: Metrics, progress: Progress, projector: Projector
+    ) -> None:
+        self._bus, self._batch, self._projector = bus, batch, projector
         self._health, self._metrics, self._progress = health, metrics, progress
         self._stopping = False
         self._pause = PAUSE_S[0]
@@ -43,14 +47,26 @@ class Mirror:
 
     async def run(self, connection: Connection) -> None:
         """Mirror until stopped, through every absence of NATS. Raises `psycopg.Error` and `CheckpointMoved`."""
+        await self._projector.prepare(connection)
         while not self._stopping:
             try:
+                await self._see_to_projections(connection)
                 await self._session(connection)
             except NATS_AWAY as error:
                 await self._interrupted(error)
             finally:
                 self._health.mirroring = False
                 self._progress.move(None)
+
+    async def _see_to_projections(self, connection: Connection) -> None:
+        """Make them again when they are not of this version; that may take a while."""
+
+        def alive() -> None:
+            self._health.problem = "making the projections again"
+            self._health.alive(0)
+
+        if await rebuild_if_needed(connection, self._projector, alive):
+            self._metrics.rebuilds.inc()
 
     async def _interrupted(self, error: BaseException) -> None:
         reason = str(error) or type(error).__name__
@@ -66,11 +82,12 @@ class Mirror:
         await self._see_to_streams()
         continuity = Continuity(self._bus, connection, self._metrics)
         position = await continuity.resume()
-        writer = Writer(connection, position.epoch, self._metrics)
+        self._projector.forget()
+        writer = Writer(connection, position.epoch, self._metrics, self._projector)
         async with LogReader(self._bus, position.seq) as reader:
             self._reached(position)
             self._began(position)
-            while not self._stopping:
+            while not (self._stopping or writer.rebuild_wanted):
                 messages = await reader.take(self._batch, IDLE_S)
                 if not messages:
                     await writer.require_server()

@@ -1,7 +1,7 @@
-"""Weekly partitions of the table ``log``, made ahead.
+"""Weekly partitions of the tables that grow with the log, made ahead.
 
-A row for which there is none goes to ``log_default``, so neither a server's clock that is years off nor a lock that a
-long query holds ever stops the mirror.
+A row for which there is none goes to the default partition (``log_default``), so neither a server's clock that is
+years off nor a lock that a long query holds ever stops the mirror.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PARTITIONED: Final = ("log", "step", "metric_chunk", "cost_entry", "message", "delivery", "memory_version")
+"""The tables, each by the server's time in the column ``time``."""
 AHEAD: Final = 2
 """Weeks made ahead of now."""
 BEHIND: Final = 104
-"""Weeks back from now for which a backlog gets partitions; anything older goes to ``log_default``."""
+"""Weeks back from now for which a backlog gets partitions; anything older goes to the default partition."""
 LOCK_S: Final = 2
-"""Seconds to wait for the lock on ``log_default`` that a new partition needs."""
+"""Seconds to wait for the lock on the default partition that a new partition needs."""
 
 
 class Partitions:
@@ -49,17 +51,19 @@ class Partitions:
         for week in set(weeks) - self._seen:
             self._seen.add(week)
             if now - BEHIND <= week <= now + AHEAD:
-                await self._make(week)
+                for table in PARTITIONED:
+                    await self._make(table, week)
 
-    async def _make(self, week: int) -> None:
+    async def _make(self, table: str, week: int) -> None:
         begins = week_begins(week)
-        name = f"log_{begins:%Y%m%d}"
+        name = f"{table}_{begins:%Y%m%d}"
         if await self._exists(name):
             return
         try:
-            await self._attach(name, begins)
+            await self._attach(table, name, begins)
         except (psycopg.errors.LockNotAvailable, psycopg.errors.CheckViolation) as error:
-            logger.warning("no partition %s yet, its rows go to log_default: %s", name, error.diag.message_primary)
+            reason = error.diag.message_primary
+            logger.warning("no partition %s yet, its rows go to %s_default: %s", name, table, reason)
         except psycopg.errors.DuplicateTable:
             pass
 
@@ -68,12 +72,12 @@ class Partitions:
         row = await cursor.fetchone()
         return bool(row and row[0])
 
-    async def _attach(self, name: str, begins: datetime.date) -> None:
-        """Create and attach: unlike ``PARTITION OF``, this lets queries on ``log`` run on."""
-        table, ends = sql.Identifier(name), begins + datetime.timedelta(days=7)
-        create = sql.SQL("CREATE TABLE {} (LIKE log INCLUDING DEFAULTS INCLUDING STORAGE)").format(table)
-        attach = sql.SQL("ALTER TABLE log ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
-            table, sql.Literal(f"{begins} 00:00:00+00"), sql.Literal(f"{ends} 00:00:00+00")
+    async def _attach(self, table: str, name: str, begins: datetime.date) -> None:
+        """Create and attach: unlike ``PARTITION OF``, this lets queries on the table run on."""
+        whole, part, ends = sql.Identifier(table), sql.Identifier(name), begins + datetime.timedelta(days=7)
+        create = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING STORAGE)").format(part, whole)
+        attach = sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+            whole, part, sql.Literal(f"{begins} 00:00:00+00"), sql.Literal(f"{ends} 00:00:00+00")
         )
         async with self._connection.transaction():
             await self._connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{LOCK_S}s")))

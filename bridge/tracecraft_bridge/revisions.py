@@ -29,6 +29,7 @@ _KEEP_FROM: Final = """
         SELECT origin_seq, time, headers->>'Nats-Msg-Id' AS msg_id,
                row_number() OVER (ORDER BY epoch DESC, seq DESC) AS n
         FROM log WHERE project = %s AND family = %s AND key = %s AND origin_stream = %s
+          AND epoch NOT IN (SELECT id FROM epoch WHERE reason = 'imported')
     )
     SELECT origin_seq, msg_id FROM newest
     WHERE n >= %s AND time < now() - make_interval(secs => %s) ORDER BY n LIMIT 1

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from tracecraft_bridge.artifacts.errors import StoreAway
+from tracecraft_bridge.artifacts.store import ObjectStore
+from tracecraft_bridge.artifacts.sweep import Sweep
 from tracecraft_bridge.beats import Beats
+from tracecraft_bridge.bundles.duty import Bundles
+from tracecraft_bridge.bundles.making import Maker
 from tracecraft_bridge.continuity import CheckpointMoved
 from tracecraft_bridge.database import Connection, connect
 from tracecraft_bridge.health import Health
@@ -17,14 +22,18 @@ from tracecraft_bridge.leadership import lead
 from tracecraft_bridge.listener import Listener
 from tracecraft_bridge.lost_agents import LostAgents
 from tracecraft_bridge.lost_events import LostEvents
+from tracecraft_bridge.lost_runs import LostRuns
 from tracecraft_bridge.lost_tasks import LostTasks
 from tracecraft_bridge.metrics import Metrics
 from tracecraft_bridge.mirror import Mirror
 from tracecraft_bridge.partitions import Partitions
 from tracecraft_bridge.progress import Progress
+from tracecraft_bridge.projector import Projector
+from tracecraft_bridge.query.service import Questions
 from tracecraft_bridge.reader import NATS_AWAY
 from tracecraft_bridge.retention import Retention
 from tracecraft_bridge.revisions import Revisions
+from tracecraft_bridge.run_retention import RunRetention
 from tracecraft_bridge.schema import migrate
 from tracecraft_core.bus import Bus
 from tracecraft_core.errors import BusUnreachable
@@ -43,6 +52,9 @@ PATIENCE_S: Final = 5.0
 STOP_S: Final = 5.0
 """Seconds that the batch at hand gets when the bridge is told to stop."""
 
+SWEEPS: Final = 24
+"""Sweeps of the artifact store within the grace of a blob, unless housekeeping is rarer."""
+
 
 class Service:
     """One bridge. `run` returns after `stop`."""
@@ -54,7 +66,11 @@ class Service:
         self._metrics = Metrics()
         self._listener = Listener(settings.listen, self._health, self._metrics)
         self._progress = Progress()
-        self._mirror = Mirror(self._bus, settings.batch, self._health, self._metrics, self._progress)
+        self._store = ObjectStore(settings.store)
+        self._projector = Projector()
+        self._mirror = Mirror(
+            self._bus, settings.batch, self._health, self._metrics, self._progress, self._projector
+        )
         self._stopped = asyncio.Event()
         self._leading = False
 
@@ -80,6 +96,7 @@ class Service:
                 await work
         finally:
             await self._bus.close()
+            self._store.close()
             self._listener.stop()
 
     async def _work(self) -> None:
@@ -142,8 +159,12 @@ class Service:
         return [
             self._steadily("lost tasks", self._lost_tasks),
             self._steadily("lost agents", self._lost_agents),
+            self._steadily("lost runs", self._lost_runs),
             self._steadily("beats", self._beats),
+            self._steadily("questions", self._questions),
             self._steadily("housekeeping", self._housekeeping),
+            self._steadily("sweep of the artifact store", self._sweep),
+            self._steadily("bundles", self._bundles),
         ]
 
     async def _steadily(self, name: str, duty: Callable[[Connection], Awaitable[None]]) -> None:
@@ -153,7 +174,7 @@ class Service:
             try:
                 async with await connect(self._settings.postgres, name) as connection:
                     await duty(connection)
-            except (*NATS_AWAY, psycopg.Error) as error:
+            except (*NATS_AWAY, psycopg.Error, StoreAway) as error:
                 reason = str(error).strip() or type(error).__name__
                 if reason != said:
                     logger.warning("%s: interrupted, %s", name, reason)
@@ -170,8 +191,14 @@ class Service:
         events = LostEvents(self._bus, connection, self._progress, self._metrics)
         await LostAgents(self._bus, connection, events, self._progress).run()
 
+    async def _lost_runs(self, connection: Connection) -> None:
+        await LostRuns(self._bus, connection, self._progress, self._metrics).run()
+
     async def _beats(self, _: Connection) -> None:
         await Beats(self._bus, self._progress, self._metrics).run()
+
+    async def _questions(self, _: Connection) -> None:
+        await Questions(self._bus, self._settings, self._progress, self._metrics, self._store).run()
 
     async def _housekeeping(self, connection: Connection) -> None:
         revisions = Revisions(self._bus, connection, self._settings.trim_age, self._metrics)
@@ -180,4 +207,18 @@ class Service:
             if self._settings.retention is not None:
                 await Retention(self._bus, connection, self._settings.retention, self._metrics).purge()
             await revisions.trim()
+            if self._settings.run_retention is not None:
+                await RunRetention(connection, self._settings.run_retention).apply()
             await Partitions(connection).ahead()
+
+    async def _bundles(self, connection: Connection) -> None:
+        if self._settings.store is None:
+            await asyncio.Event().wait()
+        await Bundles(Maker(self._settings.postgres, self._store, self._settings.bundle_seed)).run(connection)
+
+    async def _sweep(self, connection: Connection) -> None:
+        sweep = Sweep(self._bus, connection, self._progress, self._store, self._settings.blob_grace)
+        while self._settings.store is not None:
+            await asyncio.sleep(max(self._settings.housekeeping, self._settings.blob_grace / SWEEPS))
+            await sweep.sweep()
+        await asyncio.Event().wait()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tracecraft_bridge.artifacts.settings import StoreSettings, store_from_environment
 from tracecraft_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,9 +27,17 @@ VARIABLES: Final = """\
   TRACECRAFT_POSTGRES        libpq URL of the database (required), as postgresql://tracecraft@127.0.0.1/tracecraft
   TRACECRAFT_BRIDGE_LISTEN   where /healthz and /metrics answer (default 127.0.0.1:9464; port 0: a free one)
   TRACECRAFT_RETENTION       how long mirrored messages stay in the log on the bus (default 7d; 'forever': no purge)
+  TRACECRAFT_RUN_RETENTION   how long runs, and the mirrored log, stay in the database (default forever)
   TRACECRAFT_BRIDGE_BATCH    most messages in one transaction (default 4000)
   TRACECRAFT_TRIM_AGE        youngest age of a memory or task revision that may be trimmed (default 10m)
-  TRACECRAFT_HOUSEKEEPING    time between two rounds of purging and trimming (default 1m)"""
+  TRACECRAFT_HOUSEKEEPING    time between two rounds of purging and trimming (default 1m)
+  TRACECRAFT_S3_ENDPOINT     URL of the artifact store, as http://127.0.0.1:8333; without it there are no artifacts
+  TRACECRAFT_S3_ACCESS_KEY   its access key; and TRACECRAFT_S3_SECRET_KEY
+  TRACECRAFT_S3_BUCKET       its bucket, made when it is not there (default tracecraft); TRACECRAFT_S3_REGION
+  TRACECRAFT_S3_PUBLIC_ENDPOINT  how agents reach it, when not by the same URL
+  TRACECRAFT_S3_URL_EXPIRY   how long the URL of one object is good (default 15m)
+  TRACECRAFT_BLOB_GRACE      how long a file may lie in the store without being referenced (default 24h)
+  TRACECRAFT_BUNDLE_SEED     path of a file with the seed of an NKey (SU…) that signs bundles (default: not signed)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,13 @@ class Settings:
     batch: int
     trim_age: float
     housekeeping: float
+    store: StoreSettings | None = None
+    """Without one there are no artifacts."""
+    blob_grace: float = 86_400.0
+    run_retention: float | None = None
+    """``None``: nothing is dropped from the database."""
+    bundle_seed: bytes | None = field(default=None, repr=False)
+    """Seed of the NKey that signs bundles; ``None``: they are not signed."""
 
 
 def from_environment(environ: Mapping[str, str], bus: ServerOptions) -> Settings:
@@ -50,17 +67,39 @@ def from_environment(environ: Mapping[str, str], bus: ServerOptions) -> Settings
     Raises `UsageError`, with the variable and an example.
     """
     retention = environ.get("TRACECRAFT_RETENTION") or "7d"
+    runs = environ.get("TRACECRAFT_RUN_RETENTION") or "forever"
     return Settings(
         bus=bus,
         postgres=_postgres(environ),
         listen=_address("TRACECRAFT_BRIDGE_LISTEN", environ.get("TRACECRAFT_BRIDGE_LISTEN") or DEFAULT_LISTEN),
         retention=None if retention == "forever" else _seconds("TRACECRAFT_RETENTION", retention, "7d"),
+        run_retention=None if runs == "forever" else _seconds("TRACECRAFT_RUN_RETENTION", runs, "52w"),
         batch=_count("TRACECRAFT_BRIDGE_BATCH", environ.get("TRACECRAFT_BRIDGE_BATCH") or "4000"),
         trim_age=_seconds("TRACECRAFT_TRIM_AGE", environ.get("TRACECRAFT_TRIM_AGE") or "10m", "10m"),
         housekeeping=max(
             0.1, _seconds("TRACECRAFT_HOUSEKEEPING", environ.get("TRACECRAFT_HOUSEKEEPING") or "1m", "1m")
         ),
+        store=store_from_environment(
+            environ,
+            _seconds("TRACECRAFT_S3_URL_EXPIRY", environ.get("TRACECRAFT_S3_URL_EXPIRY") or "15m", "15m"),
+        ),
+        blob_grace=_seconds("TRACECRAFT_BLOB_GRACE", environ.get("TRACECRAFT_BLOB_GRACE") or "24h", "24h"),
+        bundle_seed=_seed(environ.get("TRACECRAFT_BUNDLE_SEED", "")),
     )
+
+
+def _seed(path: str) -> bytes | None:
+    if not path:
+        return None
+    try:
+        seed = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise UsageError(
+            f"TRACECRAFT_BUNDLE_SEED is {path!r}: {error.strerror}; expected a file with an NKey seed"
+        ) from None
+    if not seed.startswith(b"S"):
+        raise UsageError(f"TRACECRAFT_BUNDLE_SEED is {path!r}: no NKey seed is in it; 'nk -gen user' makes one (SU…)")
+    return seed
 
 
 def _postgres(environ: Mapping[str, str]) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from tracecraft_core.subjects import ROOT
+
+LONGEST: Final = 600
+"""Characters of a subject that is looked into; PostgreSQL could not index the parts of a much longer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class SubjectParts:
 def subject_parts(subject: str) -> SubjectParts:
     """Read a subject (`tracecraft_core.subjects` has their shapes); never fails."""
     tokens = subject.split(".")
-    if len(tokens) < 3 or tokens[0] != ROOT:
+    if len(tokens) < 3 or tokens[0] != ROOT or len(subject) > LONGEST:
         return SubjectParts("other")
     project, family, rest = tokens[1], tokens[2], tokens[3:]
     match family, len(rest):

@@ -1,4 +1,4 @@
-"""One transaction for each batch: the rows and the checkpoint, both or neither.
+"""One transaction for each batch: the rows, the projections and the checkpoint, all or nothing.
 
 What PostgreSQL refuses of a batch (a number that overflows, say) is found by halving the batch, and kept raw with
 PostgreSQL's reason, so that no message can block the ones behind it.
@@ -20,13 +20,17 @@ from tracecraft_bridge.continuity import CheckpointMoved, Position
 from tracecraft_bridge.copy_format import COPY, NANOSECONDS, LogMessage, RowFormat, week_of
 from tracecraft_bridge.database import ANSWER_S, NoAnswer
 from tracecraft_bridge.partitions import Partitions
+from tracecraft_bridge.projector import VERSION, Projector
+from tracecraft_bridge.reader import SessionOver
+from tracecraft_bridge.refusals import REFUSED, apply_in_halves, reason_of
 from tracecraft_core import subjects
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from tracecraft_bridge.database import Connection
     from tracecraft_bridge.metrics import Metrics
+    from tracecraft_bridge.projection.entry import Entry
 
 SLICE: Final = 500
 """Rows handed to PostgreSQL at a time: it takes them in while the next ones are formatted."""
@@ -34,8 +38,13 @@ SLICE: Final = 500
 IDLE_CHECK_S: Final = 1.0
 """Seconds without a write after which an idle bridge asks PostgreSQL whether it is there."""
 
-REFUSED: Final = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, psycopg.errors.UniqueViolation)
-"""What PostgreSQL raises over the content of a row."""
+
+class Imported(SessionOver):
+    """A bundle was imported meanwhile: what the projector remembers may not be so."""
+
+    def __init__(self, imports: int) -> None:
+        super().__init__(f"{imports} imports")
+        self.imports = imports
 
 
 @dataclass(slots=True)
@@ -46,6 +55,7 @@ class _Tally:
     malformed: int = 0
     duplicates: int = 0
     revisions: dict[str, list[int]] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
 
     def __iadd__(self, other: _Tally) -> _Tally:
         self.families += other.families
@@ -53,14 +63,21 @@ class _Tally:
         self.duplicates += other.duplicates
         for stream, run in other.revisions.items():
             self.revisions.setdefault(stream, []).extend(run)
+        self.entries += other.entries
         return self
 
 
 class Writer:
     """Writes batches of one epoch over one connection."""
 
-    def __init__(self, connection: Connection, epoch: int, metrics: Metrics) -> None:
+    def __init__(
+        self, connection: Connection, epoch: int, metrics: Metrics, projector: Projector | None = None
+    ) -> None:
         self._connection, self._metrics = connection, metrics
+        self._projector = Projector() if projector is None else projector
+        self.rebuild_wanted = False
+        """Somebody wants the projections made again."""
+        self._imports: int | None = None
         self._format = RowFormat(epoch)
         self._partitions = Partitions(connection)
         self._heard = time.monotonic()
@@ -86,7 +103,9 @@ class Writer:
             return
         try:
             async with asyncio.timeout(ANSWER_S):
-                await self._connection.execute("SELECT")
+                cursor = await self._connection.execute("SELECT version FROM projection")
+                row = await cursor.fetchone()
+                self.rebuild_wanted = row is None or row[0] != VERSION
         except TimeoutError:
             raise await self._no_answer() from None
         self._heard = time.monotonic()
@@ -100,20 +119,30 @@ class Writer:
         self, position: Position, messages: Sequence[LogMessage]
     ) -> tuple[Position, _Tally, list[origins.Hole]]:
         await self._partitions.ensure({week_of(edge.time // NANOSECONDS) for edge in (messages[0], messages[-1])})
-        try:
-            return await self._transaction(position, messages, self._copy)
-        except REFUSED:
-            return await self._transaction(position, messages, self._copy_in_halves)
+        async with self._projector.exclusive:
+            try:
+                return await self._transaction(position, messages, careful=False)
+            except Imported as error:
+                self._imports = error.imports
+                self._projector.forget()
+                return await self._transaction(position, messages, careful=False)
+            except REFUSED:
+                self._projector.forget()
+                return await self._transaction(position, messages, careful=True)
+            except BaseException:
+                self._projector.forget()
+                raise
 
     async def _transaction(
-        self,
-        position: Position,
-        messages: Sequence[LogMessage],
-        copy: Callable[[Sequence[LogMessage]], Awaitable[_Tally]],
+        self, position: Position, messages: Sequence[LogMessage], *, careful: bool
     ) -> tuple[Position, _Tally, list[origins.Hole]]:
         reached, gaps = Position(position.epoch, messages[-1].seq), list[origins.Hole]()
         async with self._connection.transaction():
-            tally = await copy(messages)
+            tally = await (self._copy_in_halves(messages) if careful else self._copy(messages))
+            if careful:
+                await apply_in_halves(self._connection, self._projector, tally.entries)
+            else:
+                await self._projector.apply(self._connection, tally.entries)
             if tally.revisions:
                 gaps = await origins.note(self._connection, position, tally.revisions)
             await self._advance(position, reached)
@@ -131,6 +160,7 @@ class Writer:
         tally.families.update(row.family for row in rows)
         for row in rows:
             tally.malformed += row.malformed
+            tally.entries.append(row.entry)
             if row.origin is not None and row.origin[0] in origins.SOURCES:
                 tally.revisions.setdefault(row.origin[0], []).append(row.origin[1])
         return b"".join([row.line for row in rows])
@@ -151,15 +181,23 @@ class Writer:
     async def _copy_raw(self, message: Sequence[LogMessage], error: psycopg.Error) -> _Tally:
         if isinstance(error, psycopg.errors.UniqueViolation):
             return _Tally(duplicates=1)
-        return await self._copy(message, refused=error.diag.message_primary or type(error).__name__)
+        return await self._copy(message, refused=reason_of(error))
 
     async def _advance(self, position: Position, reached: Position) -> None:
         moved = await self._connection.execute(
-            "UPDATE checkpoint SET seq = %s, updated = now() WHERE stream = %s AND epoch = %s AND seq = %s",
-            (reached.seq, subjects.LOG, position.epoch, position.seq),
+            "WITH folded AS (UPDATE projection SET epoch = %s, seq = %s WHERE version > 0 RETURNING version) "
+            "UPDATE checkpoint SET seq = %s, updated = now() WHERE stream = %s AND epoch = %s AND seq = %s "
+            "RETURNING (SELECT version FROM folded), imports",
+            (reached.epoch, reached.seq, reached.seq, subjects.LOG, position.epoch, position.seq),
         )
         if moved.rowcount != 1:
             raise CheckpointMoved(position)
+        row = await moved.fetchone()
+        assert row is not None
+        self.rebuild_wanted = row[0] != VERSION
+        if self._imports not in (None, row[1]):
+            raise Imported(row[1])
+        self._imports = row[1]
 
     def _count(self, tally: _Tally, gaps: list[origins.Hole], size: int, seconds: float) -> None:
         for family, number in tally.families.items():

@@ -18,8 +18,13 @@ ADDRESSES: Final = ("TRACECRAFT_", "NATS_", "PG", "AWS_")
 BRIDGE_SETTINGS: Final = (
     "TRACECRAFT_BRIDGE_",
     "TRACECRAFT_RETENTION",
+    "TRACECRAFT_RUN_RETENTION",
     "TRACECRAFT_TRIM_AGE",
     "TRACECRAFT_HOUSEKEEPING",
+    "TRACECRAFT_BLOB_GRACE",
+    "TRACECRAFT_S3_BUCKET",
+    "TRACECRAFT_S3_URL_EXPIRY",
+    "TRACECRAFT_S3_PUBLIC_ENDPOINT",
 )
 """Beginnings of variables that the caller sets for the bridge of this stack."""
 

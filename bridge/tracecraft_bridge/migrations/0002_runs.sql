@@ -4,13 +4,29 @@
 
 CREATE TABLE projection (
     one      boolean PRIMARY KEY DEFAULT true CHECK (one),
-    version  integer NOT NULL,                       -- 0: make everything again
-    rebuilt  timestamptz
+    version  integer NOT NULL,                       -- 0: make everything again; it is not whole
+    rebuilt  timestamptz,                            -- when it was whole again
+    epoch    integer,                                -- what was folded last; with version 0: how far a rebuild is
+    seq      bigint
 );
 INSERT INTO projection (version) VALUES (0);
 
 -- Entries of a run that are no events of it (messages, memory, tasks) name it in the header Tc-Run: run and step.
 ALTER TABLE log ADD COLUMN step text;
+ALTER TABLE log ADD COLUMN size integer;             -- bytes of the body as it came; NULL: mirrored by an older bridge
+-- A bundle that was imported is an epoch of its own (reason imported, previous: the epoch that was mirrored then), which
+-- is folded after that epoch's sequence imported_at.
+ALTER TABLE epoch ADD COLUMN imported_at bigint;
+ALTER TABLE checkpoint ADD COLUMN imports integer NOT NULL DEFAULT 0; -- TC_LOG: imports so far, so that the mirror notices
+CREATE OR REPLACE VIEW log_current AS
+SELECT l.*
+FROM log l
+JOIN epoch e ON e.id = l.epoch
+WHERE e.stream_epoch = (SELECT stream_epoch FROM epoch WHERE reason <> 'imported' ORDER BY id DESC LIMIT 1)
+  AND NOT EXISTS (
+      SELECT FROM epoch later
+      WHERE later.id > l.epoch AND later.stream_epoch = e.stream_epoch AND later.first_seq <= l.seq
+  );
 DROP INDEX log_run_idx;
 CREATE INDEX log_run_idx ON log (project, run, epoch, seq) WHERE run IS NOT NULL;
 
@@ -24,6 +40,7 @@ CREATE TABLE run (
     forked_from   text,
     forked_at     bigint,
     trace         text,
+    begun         boolean     NOT NULL DEFAULT false,-- its `started` came; else what is here is what other events say
     agent         text        NOT NULL,              -- who started it
     started       timestamptz NOT NULL,
     ended         timestamptz,
@@ -53,6 +70,17 @@ CREATE INDEX run_started_idx ON run (project, started DESC, run DESC);
 CREATE INDEX run_open_idx ON run (project) WHERE status = 'running';
 CREATE INDEX run_parent_idx ON run (project, parent) WHERE parent IS NOT NULL;
 CREATE INDEX run_name_idx ON run (project, name, started DESC);
+
+-- Runs that somebody deleted: their entries are in the log, and nowhere else.
+CREATE TABLE run_deleted (
+    project text NOT NULL, run text NOT NULL,
+    epoch integer NOT NULL, seq bigint NOT NULL, time timestamptz NOT NULL,
+    by text NOT NULL, reason text,
+    PRIMARY KEY (project, run)
+);
+
+-- Runs whose writers keep a presence; no projection: the bridge's own memory of whose silence means a crash.
+CREATE TABLE run_presence (project text NOT NULL, run text NOT NULL, PRIMARY KEY (project, run));
 
 -- Who wrote into a run, and what of it arrived: numbers 1 to last_number but for the holes.
 CREATE TABLE run_writer (
@@ -95,6 +123,10 @@ CREATE TABLE run_tag (
     PRIMARY KEY (project, run, key)
 );
 CREATE INDEX run_tag_value_idx ON run_tag (project, key, left(value, 200));
+-- How many runs have a key with this value: without it the planner takes them for independent and is far off.
+CREATE STATISTICS run_param_text_statistics (mcv) ON project, key, left(text, 200) FROM run_param;
+CREATE STATISTICS run_param_number_statistics (mcv) ON project, key, number FROM run_param;
+CREATE STATISTICS run_tag_statistics (mcv) ON project, key, left(value, 200) FROM run_tag;
 
 CREATE TABLE run_agent (
     project text NOT NULL, run text NOT NULL, agent text NOT NULL,
@@ -130,8 +162,9 @@ CREATE TABLE step (
     time timestamptz NOT NULL                        -- server's, of the last event
 ) PARTITION BY RANGE (time);
 CREATE TABLE step_default PARTITION OF step DEFAULT;
-CREATE INDEX step_run_idx ON step (project, run, first_seq);
-CREATE INDEX step_error_idx ON step (project, run, first_seq) WHERE status <> 'ok';
+CREATE INDEX step_run_idx ON step (project, run, epoch, first_seq);
+CREATE INDEX step_id_idx ON step (step);
+CREATE INDEX step_error_idx ON step (project, run, epoch, first_seq) WHERE status <> 'ok';
 
 -- Metric points, as they came: one row for each key of an event.
 CREATE TABLE metric_chunk (
@@ -141,7 +174,7 @@ CREATE TABLE metric_chunk (
     vals double precision[] NOT NULL
 ) PARTITION BY RANGE (time);
 CREATE TABLE metric_chunk_default PARTITION OF metric_chunk DEFAULT;
-CREATE INDEX metric_chunk_idx ON metric_chunk (project, run, key, seq);
+CREATE INDEX metric_chunk_idx ON metric_chunk (project, run, key, epoch, seq);
 
 CREATE TABLE metric_latest (
     project text NOT NULL, run text NOT NULL, key text NOT NULL, agent text NOT NULL, -- agent '': of the whole run
@@ -150,13 +183,13 @@ CREATE TABLE metric_latest (
     points bigint NOT NULL, nans bigint NOT NULL DEFAULT 0,                           -- min, max, sum: of numbers only
     PRIMARY KEY (project, run, key, agent)
 ) WITH (fillfactor = 70);
-CREATE INDEX metric_latest_value_idx ON metric_latest (project, key, value) WHERE agent = '';
+CREATE INDEX metric_latest_value_idx ON metric_latest (project, key, value, run) WHERE agent = '';
 
 -- Roll-ups of the steps, so that a plot never reads raw points. Width in steps: 64, 1024, 32768.
 CREATE TABLE metric_bucket (
     project text NOT NULL, run text NOT NULL, key text NOT NULL, agent text NOT NULL,
     width integer NOT NULL, bucket bigint NOT NULL,  -- steps from bucket * width on
-    points bigint NOT NULL, min double precision, max double precision, sum double precision NOT NULL,
+    points bigint NOT NULL, nans bigint NOT NULL DEFAULT 0, min double precision, max double precision, sum double precision NOT NULL,
     first double precision NOT NULL, last double precision NOT NULL,
     first_time timestamptz NOT NULL, last_time timestamptz NOT NULL,
     PRIMARY KEY (project, run, key, agent, width, bucket)
@@ -169,6 +202,7 @@ CREATE TABLE artifact (
     PRIMARY KEY (project, run, name)
 );
 CREATE INDEX artifact_hash_idx ON artifact (sha256);
+CREATE INDEX artifact_time_idx ON artifact (project, time, run, name);
 
 CREATE TABLE cost_entry (
     project text NOT NULL, run text NOT NULL, agent text NOT NULL, step text, task text,
@@ -183,7 +217,7 @@ CREATE TABLE cost_entry (
     counted boolean NOT NULL                         -- false: fork, replay, or a call that was reported before
 ) PARTITION BY RANGE (time);
 CREATE TABLE cost_entry_default PARTITION OF cost_entry DEFAULT;
-CREATE INDEX cost_entry_idx ON cost_entry (project, run, seq);
+CREATE INDEX cost_entry_idx ON cost_entry (project, run, step);
 CREATE INDEX cost_request_idx ON cost_entry (project, request) WHERE request IS NOT NULL;
 
 -- Coordination: messages with what became of them, memory versions, attempts at tasks.
@@ -224,15 +258,23 @@ CREATE TABLE blob (
     sha256 text PRIMARY KEY,
     size bigint NOT NULL,
     object_key text NOT NULL,
-    verified timestamptz NOT NULL DEFAULT now()      -- when the bridge read it back and the hash was right
+    verified timestamptz NOT NULL DEFAULT now(),     -- when the bridge read it back and the hash was right
+    wanted timestamptz NOT NULL DEFAULT now()        -- when somebody last put it: from here on it must be referenced in time
 );
+CREATE INDEX blob_wanted_idx ON blob (wanted);
+CREATE INDEX step_input_blob_idx ON step (input_blob) WHERE input_blob IS NOT NULL;
+CREATE INDEX step_output_blob_idx ON step (output_blob) WHERE output_blob IS NOT NULL;
 CREATE TABLE blob_upload (
     id text PRIMARY KEY, project text NOT NULL, sha256 text NOT NULL, size bigint NOT NULL,
-    object_key text NOT NULL, multipart text, part_size bigint, begun timestamptz NOT NULL DEFAULT now()
+    object_key text NOT NULL,
+    multipart text, part_size bigint,                -- NULL: in one piece
+    asked timestamptz NOT NULL DEFAULT now()         -- when somebody last wanted to go on with it
 );
+CREATE INDEX blob_upload_idx ON blob_upload (project, sha256);
 CREATE TABLE bundle (
     project text NOT NULL, run text NOT NULL,
     sha256 text NOT NULL, size bigint NOT NULL, root text NOT NULL,  -- root of the hash tree
     epoch integer NOT NULL, first_seq bigint NOT NULL, last_seq bigint NOT NULL, made timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (project, run)
 );
+CREATE INDEX bundle_hash_idx ON bundle (sha256);

@@ -1,0 +1,53 @@
+"""Files of a run: logged again under the same name, the last counts."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tracecraft_bridge.projection import poison
+from tracecraft_bridge.projection.copy_text import stamp
+from tracecraft_bridge.projection.table import Table
+
+if TYPE_CHECKING:
+    from tracecraft_bridge.projection.batch import Batch
+    from tracecraft_bridge.projection.entry import Entry
+    from tracecraft_bridge.projection.run_state import RunState
+    from tracecraft_core.run_events import Artifact
+
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class ArtifactRow(msgspec.Struct, gc=False):
+    """A row of ``artifact``."""
+
+    project: str
+    run: str
+    name: str
+    sha256: str
+    size: int
+    media_type: str
+    kind: str
+    agent: str
+    step: str | None
+    time: str
+    epoch: int
+    seq: int
+
+
+ARTIFACTS: Final = Table("artifact", ArtifactRow, ("project", "run", "name"))
+
+
+def on_artifact(batch: Batch, run: RunState, entry: Entry, event: Artifact) -> None:
+    """``artifact``."""
+    poison.name(event.name, "the name of the file", 500)
+    if not SHA256.fullmatch(event.sha256):
+        raise poison.Poison("sha256 is not 64 hexadecimal digits")
+    size = poison.bigint(event.size, "size")
+    time = stamp(batch.time(run, entry, event.time))
+    batch.artifacts[run.project, run.run, event.name] = ArtifactRow(
+        *(run.project, run.run, event.name, event.sha256, size, event.media_type[:200], event.kind),
+        *(entry.parts.agent or "", event.step and event.step[:64], time, entry.epoch, entry.seq),
+    )

@@ -1,0 +1,260 @@
+"""Metrics of a run: the points as they came, the newest state of each key, and roll-ups of its steps.
+
+Sums are added up in the order of the log, chunk by chunk (`math.fsum` of the points of one key in one event), so they
+do not depend on how entries were gathered into transactions.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tracecraft_bridge.projection import poison
+from tracecraft_bridge.projection.batch import AHEAD_US, EARLIEST_US
+from tracecraft_bridge.projection.copy_text import stamp, text
+from tracecraft_bridge.projection.metric_row import LARGEST, WIDTHS, BucketRow, Series, SeriesRow
+
+if TYPE_CHECKING:
+    from tracecraft_bridge.projection.batch import Batch
+    from tracecraft_bridge.projection.entry import Entry
+    from tracecraft_bridge.projection.run_state import RunState
+    from tracecraft_core.run_events import Metric
+
+COPY_CHUNKS: Final = "COPY metric_chunk (project, run, key, agent, epoch, seq, time, steps, times, vals) FROM STDIN"
+WHOLE_RUN: Final = ""
+"""In the place of an agent: the metric of the run, whoever logged it."""
+NOT_NUMBERS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+MAX_STEP: Final = 2**53
+MAX_POINTS: Final = 100_000
+"""In one event; a body has no room for more."""
+
+Point = tuple[str, float, int | None, int]
+
+
+class Chunk:
+    """Points of one key in one event."""
+
+    __slots__ = ("given", "key", "steps", "times", "values")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.given: list[int | None] = []
+        """The steps as they were given."""
+        self.steps: list[int] = []
+        """The same without holes, by `Steps`."""
+        self.times: list[int] = []
+        self.values: list[float] = []
+
+
+class Sums(NamedTuple):
+    """What a range of points adds."""
+
+    points: int
+    nans: int
+    """Points that are no numbers; in min, max and sum they are not."""
+    min: float | None
+    max: float | None
+    sum: float
+    first: Any
+    last: Any
+    first_time: str
+    last_time: str
+
+
+def chunks(event: Metric) -> list[Chunk]:
+    """The points of an event by key, checked. Raises `Poison`."""
+    found: dict[str, Chunk] = {}
+    for key, value, step, time in event.points:
+        chunk = found.get(key)
+        if chunk is None:
+            chunk = found[key] = Chunk(poison.name(key, "the name of a metric"))
+        if value.__class__ is str:
+            if value not in NOT_NUMBERS:
+                raise poison.Poison(f"the value of {key} is a text that is no number")
+            value = NOT_NUMBERS[value]
+        if step is not None and not -MAX_STEP <= step <= MAX_STEP:
+            raise poison.Poison(f"a step of {key} is out of range")
+        chunk.values.append(value + 0.0)  # jsonb knows no negative zero
+        chunk.given.append(step)
+        chunk.times.append(time)
+    return list(found.values())
+
+
+class Steps:
+    """Gives steps to the points that have none, and finds what of the roll-ups must be read from the tables.
+
+    Both need the points of a batch in their order, and the newest state of their series.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[str, str, str, str], int] = {}
+        self.old_buckets: set[tuple[str, str, str, str, int, int]] = set()
+        """Buckets that the tables may have and that are not at hand."""
+
+    def resolve(self, run: RunState, agent: str, found: list[Chunk]) -> None:
+        """The next event of the batch."""
+        for chunk in found:
+            self._number(run, agent, chunk)
+            for one in (agent, WHOLE_RUN):
+                series = run.series.get((chunk.key, one))
+                if series is not None and series.known:
+                    self._want(series, chunk.steps)
+
+    def _number(self, run: RunState, agent: str, chunk: Chunk) -> None:
+        """A point without a step is the next of its agent."""
+        name = (run.project, run.run, chunk.key, agent)
+        newest = self._newest.get(name)
+        if newest is None:
+            series = run.series.get((chunk.key, agent))
+            newest = series.row.step if series is not None and series.row.points else -1
+        steps = chunk.steps
+        if None in chunk.given:
+            for step in chunk.given:
+                steps.append(newest + 1 if step is None else step)
+                newest = max(newest, steps[-1])
+            self._newest[name] = newest
+        else:
+            steps += chunk.given  # type: ignore[arg-type]
+            self._newest[name] = max(newest, *steps)
+
+    def _want(self, series: Series, steps: list[int]) -> None:
+        if min(steps) // WIDTHS[0] >= series.top // WIDTHS[0]:
+            return
+        row = series.row
+        for width in WIDTHS:
+            for number in {step // width for step in steps if step <= series.top}:
+                if (width, number) not in series.buckets:
+                    self.old_buckets.add((row.project, row.run, row.key, row.agent, width, number))
+
+
+def on_metric(batch: Batch, run: RunState, entry: Entry, found: list[Chunk]) -> None:
+    """``metric``."""
+    assert run.row is not None
+    agent = entry.parts.agent or ""
+    latest = entry.time + AHEAD_US
+    lines = batch.chunks.get((run.project, run.run))
+    if lines is None:
+        lines = batch.chunks[run.project, run.run] = []
+    shown = f"{text(agent)}\t{entry.epoch}\t{entry.seq}\t{stamp(entry.time)}\t"
+    for chunk in found:
+        own = series_of(run, chunk.key, agent)
+        steps, times, values = chunk.steps, chunk.times, chunk.values
+        if not (min(times) >= EARLIEST_US and max(times) <= latest):
+            batch.problem(run, entry, "a time cannot be, the server's was taken")
+            times = [time if EARLIEST_US <= time <= latest else entry.time for time in times]
+        run.row.points += len(values)
+        whole, ranges = _sums(times, values, 0, len(values)), _ranges(steps, times, values)
+        for series in (own, series_of(run, chunk.key, WHOLE_RUN)):
+            batch.series[id(series)] = series
+            _renew(series.row, chunk, times, whole)
+            for step, sums in ranges:
+                _roll_up(batch, series, step, sums)
+        if len(values) == 1:
+            lines.append(f"{run.prefix}{text(chunk.key)}\t{shown}{{{steps[0]}}}\t{{{times[0]}}}\t{{{values[0]!r}}}\n")
+        else:
+            columns = "\t".join("{" + ",".join(map(repr, column)) + "}" for column in (steps, times, values))
+            lines.append(f"{run.prefix}{text(chunk.key)}\t{shown}{columns}\n")
+
+
+def series_of(run: RunState, key: str, agent: str) -> Series:
+    """The series at hand, made when it is new."""
+    found = run.series.get((key, agent))
+    if found is None:
+        row = SeriesRow(run.project, run.run, key, agent, None, -1, "", None)
+        found = run.series[key, agent] = Series(row, known=False)
+    return found
+
+
+def _ranges(steps: list[int], times: list[int], values: list[float]) -> list[tuple[int, Sums]]:
+    """What the points add to each of the narrowest buckets that they meet one after another."""
+    if len(values) == 1:
+        return [(steps[0], _sums(times, values, 0, 1))]
+    found, begin = list[tuple[int, Sums]](), 0
+    for _, group in groupby([step // WIDTHS[0] for step in steps]):
+        end = begin + sum(1 for _ in group)
+        found.append((steps[begin], _sums(times, values, begin, end)))
+        begin = end
+    return found
+
+
+def _renew(row: SeriesRow, chunk: Chunk, times: list[int], sums: Sums) -> None:
+    """The newest state of a series."""
+    steps = chunk.steps
+    if not row.points:
+        row.first, row.step = sums.first, min(steps)
+    _merge(row, sums)
+    newest = _newest(steps)
+    if steps[newest] >= row.step:
+        row.value, row.step, row.time = json_number(chunk.values[newest]), steps[newest], stamp(times[newest])
+
+
+def _newest(steps: list[int]) -> int:
+    """The place of the highest step; of equal ones the last."""
+    if len(steps) == 1:
+        return 0
+    last = len(steps) - 1
+    highest = max(steps)
+    return last if steps[last] == highest else last - steps[::-1].index(highest)
+
+
+def _roll_up(batch: Batch, series: Series, step: int, sums: Sums) -> None:
+    buckets, changed = series.buckets, batch.buckets
+    for width in WIDTHS:
+        name = (width, step // width)
+        bucket = buckets.get(name)
+        if bucket is None:
+            row = series.row
+            bucket = buckets[name] = BucketRow(
+                *(row.project, row.run, row.key, row.agent, *name),
+                *(sums.first, sums.last, sums.first_time, sums.last_time),
+            )
+        _merge(bucket, sums)
+        bucket.last, bucket.last_time = sums.last, sums.last_time
+        changed[id(bucket)] = bucket
+
+
+def _merge(row: SeriesRow | BucketRow, sums: Sums) -> None:
+    points, nans, lowest, highest, total = sums[:5]
+    row.points += points
+    row.nans += nans
+    if lowest is None or highest is None:
+        return
+    if row.min is None or lowest < row.min:
+        row.min = lowest
+    if row.max is None or highest > row.max:
+        row.max = highest
+    total += row.sum
+    row.sum = total if -LARGEST <= total <= LARGEST else math.copysign(LARGEST, total)
+
+
+def _sums(times: list[int], values: list[float], begin: int, end: int) -> Sums:
+    first, last = values[begin], values[end - 1]
+    if end - begin == 1:
+        time, shown = stamp(times[begin]), json_number(first)
+        if math.isfinite(first):
+            return Sums(1, 0, first, first, first, shown, shown, time, time)
+        return Sums(1, 1, None, None, 0.0, shown, shown, time, time)
+    numbers = [value for value in values[begin:end] if math.isfinite(value)]
+    edges = (json_number(first), json_number(last), stamp(times[begin]), stamp(times[end - 1]))
+    if not numbers:
+        return Sums(end - begin, end - begin, None, None, 0.0, *edges)
+    return Sums(end - begin, end - begin - len(numbers), min(numbers), max(numbers), _total(numbers), *edges)
+
+
+def _total(numbers: list[float]) -> float:
+    try:
+        return _bounded(math.fsum(numbers))
+    except OverflowError:
+        return LARGEST
+
+
+def _bounded(total: float) -> float:
+    return max(-LARGEST, min(LARGEST, total))
+
+
+def json_number(value: float) -> float | str:
+    """A number as JSON can have it."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -1,0 +1,166 @@
+"""``runs.get``: everything about one run but its steps and points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from tracecraft_bridge.query import runs
+from tracecraft_bridge.query.pages import ROWS_BYTES, fitting
+from tracecraft_bridge.query.values import moment, money, number
+from tracecraft_core import ids
+from tracecraft_core.queries import AgentRow, ArtifactRow, BundleRow, MetricSummary, RunDetail, RunRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tracecraft_bridge.database import Connection
+    from tracecraft_bridge.query.asked import Asked
+    from tracecraft_core.queries import RunQuestion
+
+MOST: Final = 1_000
+"""Most agents, metrics, artifacts and children, each."""
+_ORIGIN: Final = ("host", "pid", "command", "python", "tracecraft", "git_commit", "git_branch", "git_dirty")
+
+_RUN: Final = f"""
+    SELECT project, epoch, first_seq, last_seq, events, points, problems, trace, {", ".join(_ORIGIN)},
+           error_type, error_message, last_step, forked_from, forked_at
+    FROM run WHERE project = %s AND run = %s
+"""
+_AGENTS: Final = """
+    SELECT a.agent, a.status, a.started, a.ended, a.model, a.role, a.steps, a.errors, a.last_step,
+           c.input, c.cache_read, c.cache_write, c.output, c.reasoning, c.cost
+    FROM run_agent a LEFT JOIN (
+        SELECT agent, sum(input_tokens) AS input, sum(cache_read_tokens) AS cache_read,
+               sum(cache_write_tokens) AS cache_write, sum(output_tokens) AS output, sum(reasoning_tokens) AS reasoning,
+               sum(amount) FILTER (WHERE currency = 'USD') AS cost
+        FROM cost_entry WHERE project = %s AND run = %s AND counted GROUP BY agent
+    ) c USING (agent)
+    WHERE a.project = %s AND a.run = %s ORDER BY a.first_seq, a.agent LIMIT %s
+"""
+_METRICS: Final = """
+    SELECT key, agent, value, step, time, first, min, max, sum / nullif(points - nans, 0), points, nans
+    FROM metric_latest WHERE project = %s AND run = %s ORDER BY agent <> '', key, agent LIMIT %s
+"""
+_ARTIFACTS: Final = """
+    SELECT name, sha256, size, media_type, kind, agent, time, run, step
+    FROM artifact WHERE project = %s AND run = %s ORDER BY name LIMIT %s
+"""
+_CHILDREN: Final = "SELECT run FROM run WHERE project = %s AND parent = %s ORDER BY started, run LIMIT %s"
+_BUNDLE: Final = "SELECT sha256, size, root, first_seq, last_seq, made FROM bundle WHERE project = %s AND run = %s"
+
+
+async def runs_get(asked: Asked, question: RunQuestion) -> RunDetail:
+    """``runs.get``."""
+    project = asked.project
+    async with asked.pool.snapshot() as connection:
+        run = await runs.resolve(connection, project, question.run)
+        row = (await runs.rows(connection, project, [run], whole=True))[0]
+        (found,) = await _rows(connection, _RUN, project, run)
+        agents = [_agent(one) for one in await _rows(connection, _AGENTS, project, run, project, run, MOST)]
+        metrics = [_metric(one) for one in await _rows(connection, _METRICS, project, run, MOST)]
+        artifacts = [artifact_row(one) for one in await _rows(connection, _ARTIFACTS, project, run, MOST)]
+        names = [name for (name,) in await _rows(connection, _CHILDREN, project, run, MOST)]
+        children = await runs.rows(connection, project, names)
+        bundles = await _rows(connection, _BUNDLE, project, run)
+    place, origin, (error, message, *rest) = found[:8], found[8:16], found[16:]
+    detail = RunDetail(
+        row=row,
+        **dict(
+            zip(("project", "epoch", "first_seq", "last_seq", "events", "points", "problems"), place[:7], strict=True)
+        ),
+        trace=place[7] or ids.trace(project, run),
+        origin={name: value for name, value in zip(_ORIGIN, origin, strict=True) if value is not None},
+        error=None if error is None else {"type": error, "message": message or ""},
+        **dict(zip(("last_step", "forked_from", "forked_at"), rest, strict=True)),
+        agents=agents,
+        metrics=metrics,
+        artifacts=artifacts,
+        children=children,
+        bundle=_bundle(bundles[0]) if bundles else None,
+    )
+    return _within_bounds(detail)
+
+
+def _within_bounds(detail: RunDetail) -> RunDetail:
+    """A run with very much of everything, cut to what one message holds; ``cut`` says what is not whole."""
+    cut = [name for name in ("agents", "metrics", "artifacts", "children") if len(getattr(detail, name)) >= MOST]
+    if len(msgspec.json.encode(detail)) > ROWS_BYTES:
+        for name in ("params", "tags", "metrics"):
+            kept = dict(fitting(list(getattr(detail.row, name).items()), ROWS_BYTES // 6))
+            if len(kept) < len(getattr(detail.row, name)):
+                cut.append(f"row.{name}")
+            row: RunRow = msgspec.structs.replace(detail.row, **{name: kept})
+            detail = msgspec.structs.replace(detail, row=row)
+        for name in ("agents", "metrics", "artifacts", "children"):
+            rows = fitting(getattr(detail, name), ROWS_BYTES // 9)
+            if len(rows) < len(getattr(detail, name)):
+                cut.append(name)
+            detail = msgspec.structs.replace(detail, **{name: rows})
+    return msgspec.structs.replace(detail, cut=sorted(set(cut))) if cut else detail
+
+
+async def _rows(connection: Connection, query: str, *values: object) -> list[tuple[Any, ...]]:
+    cursor = await connection.execute(query.encode(), values)
+    return await cursor.fetchall()
+
+
+def _agent(row: tuple[Any, ...]) -> AgentRow:
+    agent, status, started, ended, model, role, steps, errors, last_step, *tokens, cost = row
+    return AgentRow(
+        agent=agent,
+        status=status,
+        started=moment(started),
+        ended=moment(ended),
+        model=model,
+        role=role,
+        steps=steps,
+        errors=errors,
+        last_step=last_step,
+        tokens=runs.token_counts(tokens),
+        cost=money(cost),
+    )
+
+
+def _metric(row: tuple[Any, ...]) -> MetricSummary:
+    key, agent, value, step, time, *numbers, points, nans = row
+    first, least, most, mean = _numbers(numbers)
+    return MetricSummary(
+        key=key,
+        agent=agent,
+        value=number(value),
+        step=step,
+        time=moment(time),
+        first=first,
+        min=least,
+        max=most,
+        mean=mean,
+        points=points,
+        nans=nans,
+    )
+
+
+def _numbers(values: list[float | None]) -> Iterator[float | str | None]:
+    return (number(value) for value in values)
+
+
+def artifact_row(row: tuple[Any, ...]) -> ArtifactRow:
+    """An artifact of the columns name, sha256, size, media_type, kind, agent, time, run, step."""
+    name, sha256, size, media_type, kind, agent, time, run, step = row
+    return ArtifactRow(
+        name=name,
+        sha256=sha256,
+        size=size,
+        media_type=media_type,
+        kind=kind,
+        agent=agent,
+        time=moment(time),
+        run=run,
+        step=step,
+    )
+
+
+def _bundle(row: tuple[Any, ...]) -> BundleRow:
+    sha256, size, root, first_seq, last_seq, made = row
+    return BundleRow(sha256=sha256, size=size, root=root, first_seq=first_seq, last_seq=last_seq, made=moment(made))
