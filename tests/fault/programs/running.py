@@ -17,7 +17,7 @@ FOLDER = Path(sys.argv[1])
 def main() -> None:
     """Steps, points and files until told to end."""
     over = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), over.set()), daemon=True).start()
+    threading.Thread(target=_listen, args=(over,), daemon=True).start()
     taken = os.open(FOLDER / "taken", os.O_WRONLY | os.O_CREAT)
     number = 0
     with tracecraft.run("load", params={"lr": 0.1}) as run, run.agent("worker") as agent:
@@ -42,6 +42,11 @@ def main() -> None:
         waiting=summary.uploads_waiting,
         acknowledged=summary.acknowledged,
     )
+
+
+def _listen(over: threading.Event) -> None:
+    sys.stdin.readline()
+    over.set()
 
 
 if __name__ == "__main__":
