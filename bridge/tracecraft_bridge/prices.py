@@ -12,13 +12,12 @@ from decimal import Decimal
 from importlib import metadata
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tracecraft_bridge.projection.copy_text import MILLION
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from genai_prices.types import ModelPrice
 
+MILLION: Final = 1_000_000
 SOURCE: Final = "genai-prices"
 REMEMBERED: Final = 5_000
 HOUR_US: Final = 3_600 * MILLION

@@ -68,9 +68,7 @@ class Service:
         self._progress = Progress()
         self._store = ObjectStore(settings.store)
         self._projector = Projector()
-        self._mirror = Mirror(
-            self._bus, settings.batch, self._health, self._metrics, self._progress, self._projector
-        )
+        self._mirror = Mirror(self._bus, settings.batch, self._health, self._metrics, self._progress, self._projector)
         self._stopped = asyncio.Event()
         self._leading = False
 

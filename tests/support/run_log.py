@@ -17,7 +17,7 @@ from tracecraft_bridge.schema import migrate
 from tracecraft_bridge.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 NOW: Final = 1_795_000_000_000_000
 """Microseconds: the server's clock when a log begins."""
@@ -169,9 +169,10 @@ class RandomLog:
 
     def _metric(self) -> None:
         draw = self.random
-        points = [
+        odd: list[float | str] = [7, "NaN", "Infinity", "-Infinity", 1e308, -0.0, 1e22]
+        points: list[tuple[float | str, int | None]] = [
             (
-                draw.choice([draw.gauss(0, 1e3), draw.random(), 7, "NaN", "Infinity", "-Infinity", 1e308, -0.0, 1e22]),
+                draw.choice([draw.gauss(0, 1e3), draw.random(), *odd]),
                 draw.choice([None, None, draw.randrange(3_000), draw.randrange(100_000), -draw.randrange(200)]),
             )
             for _ in range(draw.choice([1, 1, 1, 2, 5, 60]))
@@ -203,7 +204,7 @@ class RandomLog:
             "lr": draw.choice([0.1, 1e-7, 1.0, 1e16, "3e2", "x", None, [1.50, {"a": 1e2}]]),
             f"p{draw.randrange(4)}": True,
         }
-        usage = {
+        usage: dict[str, Any] = {
             "input": draw.randrange(10**5),
             "output": draw.randrange(10**4),
             "model": draw.choice(["gpt-4o", "nobody-knows", None]),
@@ -246,17 +247,16 @@ class RandomLog:
         inside = f"Tc-Run: r{draw.randrange(4)}" + draw.choice(["", "/ab12", "/", "/x y"])
         self._revision += 1
         source = f"Nats-Stream-Source: KV_tc_memory {self._revision} a b c"
-        draw.choice(
-            [
-                lambda: events.add("tc.p.msg.b.a", {"text": "hi \t", "data": [1e2], "reply_to": 3}, inside),
-                lambda: events.add("tc.p.all.a", b"plain \xff text"),
-                lambda: events.add("tc.p.receipt.a.b", {"id": draw.randrange(9), "state": "acked"}),
-                lambda: events.add("tc.p.memory.k.x", {"v": 1.50}, source, inside, "Tc-Agent: a", "Tc-Fence: t:1"),
-                lambda: events.add("tc.p.memory.k.x", b"", source, "KV-Operation: DEL"),
-                lambda: events.add("tc.p.agent.a.joined", {"mode": "live"}),
-                lambda: events.add("tc.weird", b"x"),
-            ]
-        )()
+        others: list[Callable[[], LogMessage]] = [
+            lambda: events.add("tc.p.msg.b.a", {"text": "hi \t", "data": [1e2], "reply_to": 3}, inside),
+            lambda: events.add("tc.p.all.a", b"plain \xff text"),
+            lambda: events.add("tc.p.receipt.a.b", {"id": draw.randrange(9), "state": "acked"}),
+            lambda: events.add("tc.p.memory.k.x", {"v": 1.50}, source, inside, "Tc-Agent: a", "Tc-Fence: t:1"),
+            lambda: events.add("tc.p.memory.k.x", b"", source, "KV-Operation: DEL"),
+            lambda: events.add("tc.p.agent.a.joined", {"mode": "live"}),
+            lambda: events.add("tc.weird", b"x"),
+        ]
+        draw.choice(others)()
 
     def _task(self) -> None:
         draw = self.random

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from tracecraft_bridge.projection import poison
+from tracecraft_bridge.projection.artifact_row import ArtifactRow
 from tracecraft_bridge.projection.copy_text import stamp
-from tracecraft_bridge.projection.table import Table
 
 if TYPE_CHECKING:
     from tracecraft_bridge.projection.batch import Batch
@@ -18,26 +16,6 @@ if TYPE_CHECKING:
     from tracecraft_core.run_events import Artifact
 
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
-
-
-class ArtifactRow(msgspec.Struct, gc=False):
-    """A row of ``artifact``."""
-
-    project: str
-    run: str
-    name: str
-    sha256: str
-    size: int
-    media_type: str
-    kind: str
-    agent: str
-    step: str | None
-    time: str
-    epoch: int
-    seq: int
-
-
-ARTIFACTS: Final = Table("artifact", ArtifactRow, ("project", "run", "name"))
 
 
 def on_artifact(batch: Batch, run: RunState, entry: Entry, event: Artifact) -> None:

@@ -12,14 +12,14 @@ from tracecraft_core import subjects
 
 if TYPE_CHECKING:
     from tracecraft_bridge.prices import Prices
-    from tracecraft_bridge.projection.artifacts import ArtifactRow
+    from tracecraft_bridge.projection.artifact_row import ArtifactRow
+    from tracecraft_bridge.projection.attempt_row import AttemptRow
     from tracecraft_bridge.projection.entry import Entry
-    from tracecraft_bridge.projection.labels import ParamRow, TagRow
+    from tracecraft_bridge.projection.label_row import ParamRow, TagRow
     from tracecraft_bridge.projection.metric_row import BucketRow, Series
     from tracecraft_bridge.projection.run_row import DeletedRow
     from tracecraft_bridge.projection.run_state import RunState
     from tracecraft_bridge.projection.step_row import OpenStep, StepRow
-    from tracecraft_bridge.projection.tasks import AttemptRow
     from tracecraft_bridge.projection.writers import Writer
 
 EARLIEST_US: Final = 946_684_800 * MILLION

@@ -4,38 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from tracecraft_bridge.projection import poison
-from tracecraft_bridge.projection.table import Table
+from tracecraft_bridge.projection.label_row import ParamRow, TagRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import msgspec
 
     from tracecraft_bridge.projection.batch import Batch
     from tracecraft_bridge.projection.entry import Entry
     from tracecraft_bridge.projection.run_state import RunState
 
-
-class ParamRow(msgspec.Struct, gc=False):
-    """Of a row of ``run_param`` what is not made of the value."""
-
-    project: str
-    run: str
-    key: str
-    value: Any
-
-
-class TagRow(msgspec.Struct, gc=False):
-    """A row of ``run_tag``."""
-
-    project: str
-    run: str
-    key: str
-    value: str
-
-
-TAGS: Final = Table("run_tag", TagRow, ("project", "run", "key"))
 
 UPSERT_PARAMS: Final = r"""
     INSERT INTO run_param (project, run, key, value, text, number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_bridge.projection import costs, table, tasks
+from tracecraft_bridge.projection.attempt_row import ATTEMPTS
 from tracecraft_bridge.projection.metric_row import BUCKETS, SERIES, WIDTHS, Series
 from tracecraft_bridge.projection.run_row import AGENTS, DELETED, RUNS
 from tracecraft_bridge.projection.run_state import RunState
@@ -115,7 +116,7 @@ async def load_wanted(connection: Connection, batch: Batch, runs: dict[RunKey, R
             batch.requests[project, request] = run
     if attempts is not None:
         for (text,) in await attempts.fetchall():
-            attempt = tasks.ATTEMPTS.row(text)
+            attempt = ATTEMPTS.row(text)
             batch.newest_attempts[attempt.project, attempt.task, attempt.epoch] = attempt
 
 

@@ -107,7 +107,7 @@ class Steps:
         newest = self._newest.get(name)
         if newest is None:
             series = run.series.get((chunk.key, agent))
-            newest = series.row.step if series is not None and series.row.points else -1
+            newest = max(-1, series.row.step) if series is not None else -1
         steps = chunk.steps
         if None in chunk.given:
             for step in chunk.given:

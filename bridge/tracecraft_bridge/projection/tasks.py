@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from tracecraft_bridge.projection.attempt_row import AttemptRow
 from tracecraft_bridge.projection.copy_text import stamp
 from tracecraft_bridge.projection.entry import run_and_step
 from tracecraft_bridge.projection.poison import MAX_INTEGER, Poison, decode
-from tracecraft_bridge.projection.table import Table
 from tracecraft_core import bodies
 from tracecraft_core.tasks import SETTLED
 
@@ -22,26 +22,6 @@ _EVENT: Final = msgspec.json.Decoder(bodies.AgentEvent)
 LOST: Final = "lost"
 
 
-class AttemptRow(msgspec.Struct, gc=False):
-    """A row of ``task_attempt``."""
-
-    project: str
-    task: str
-    attempt: int
-    agent: str
-    session: str | None
-    fence: int | None
-    epoch: int
-    first_seq: int
-    last_seq: int
-    claimed: str
-    ended: str | None = None
-    outcome: str = "claimed"
-    run: str | None = None
-    note: str | None = None
-
-
-ATTEMPTS: Final = Table("task_attempt", AttemptRow, ("project", "task", "attempt", "epoch"))
 NEWEST: Final = """
     SELECT row_to_json(t)::text FROM json_to_recordset(%s::json) AS k(project text, task text, epoch integer),
     LATERAL (SELECT * FROM task_attempt a WHERE a.project = k.project AND a.task = k.task AND a.epoch = k.epoch

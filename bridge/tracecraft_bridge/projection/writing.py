@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_bridge.projection import costs, labels, memory, metrics, step_row, table, talk
-from tracecraft_bridge.projection.artifacts import ARTIFACTS
+from tracecraft_bridge.projection.artifact_row import ARTIFACTS
+from tracecraft_bridge.projection.attempt_row import ATTEMPTS
 from tracecraft_bridge.projection.batch import PROBLEMS
 from tracecraft_bridge.projection.copy_text import text
+from tracecraft_bridge.projection.label_row import TAGS
 from tracecraft_bridge.projection.metric_row import BUCKETS, SERIES
 from tracecraft_bridge.projection.run_row import AGENTS, DELETED, RUNS
-from tracecraft_bridge.projection.tasks import ATTEMPTS
 from tracecraft_bridge.projection.writers import HOLES, WRITERS
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _statements(batch: Batch) -> Iterator[tuple[str, str]]:
         (PROBLEMS.upsert, list(batch.problems.values())),
         (AGENTS.upsert, [batch.runs[key[:2]].agents[key[2]] for key in batch.agents]),
         (labels.UPSERT_PARAMS, list(batch.params.values())),
-        (labels.TAGS.upsert, list(batch.tags.values())),
+        (TAGS.upsert, list(batch.tags.values())),
         (ARTIFACTS.upsert, list(batch.artifacts.values())),
         (step_row.OPEN.upsert, _opened(batch)),
         (step_row.PATCH_STEPS, list(batch.patched.values())),
