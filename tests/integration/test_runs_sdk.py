@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
+    from tracecraft_core.bus import Stored
+    from tracecraft_core.transport import ServerOptions
     from tracecraft_stack.nats_server import NatsServer
 
 NOBODY = "nats://127.0.0.1:1"
@@ -82,11 +84,13 @@ async def coroutines(nats: NatsServer, project: str) -> AsyncIterator[AsyncSessi
         yield opened
 
 
+async def _stored(options: ServerOptions, pattern: str) -> list[Stored]:
+    async with Bus(options) as bus, Puller(bus, subjects.LOG, watcher_config([pattern], "all")) as puller:
+        return [one.stored async for one in puller.backlog()]
+
+
 async def _log(session: Session, family: str) -> list[Said]:
-    pattern = f"{subjects.ROOT}.{session.project}.{family}"
-    config = watcher_config([pattern], "all")
-    async with Bus(session.settings.server_options()) as bus, Puller(bus, subjects.LOG, config) as puller:
-        found = [one.stored async for one in puller.backlog()]
+    found = await _stored(session.settings.server_options(), f"{subjects.ROOT}.{session.project}.{family}")
     return [Said(one.subject, json.loads(one.data or b"{}"), dict(one.headers)) for one in found]
 
 
@@ -133,6 +137,40 @@ def test_a_run_writes_its_events_in_order_and_tells_what_became_of_them(session:
     assert bodies(entries, "usage")[0]["model"] == "m"
     assert bodies(entries, "ended")[0]["status"] == "finished"
     assert run.redacted == {"key": 1}
+
+
+def told_where(entries: list[Said]) -> list[tuple[int, int]]:
+    """For each message, the number it says, and that of the step that stands open in the log there."""
+    found, open_step = [], -1
+    for entry in entries:
+        if entry.event == "step.started":
+            open_step = int(entry.body["name"])
+        if entry.event == "msg":
+            found.append((int(entry.body["text"]), open_step))
+    return found
+
+
+def test_a_message_stands_in_the_log_behind_what_was_recorded_before_it(session: Session) -> None:
+    with session.run("r") as run, run.agent("ann") as agent:
+        for number in range(50):
+            with agent.step(str(number)) as step:
+                step.log_input(number)
+                agent.send("bob", str(number))
+    assert told_where(log(session, ">")) == [(number, number) for number in range(50)]
+
+
+async def test_a_message_of_asyncio_stands_in_the_log_behind_what_was_recorded_before_it(
+    coroutines: AsyncSession,
+) -> None:
+    async with coroutines.run("r") as run, run.agent("ann") as agent:
+        for number in range(50):
+            async with agent.step(str(number)):
+                await agent.send("bob", str(number))
+    entries = [
+        Said(one.subject, json.loads(one.data or b"{}"), dict(one.headers))
+        for one in await _stored(coroutines.settings.server_options(), f"tc.{coroutines.project}.>")
+    ]
+    assert told_where(entries) == [(number, number) for number in range(50)]
 
 
 def test_what_is_logged_is_what_it_was_at_the_call(session: Session) -> None:

@@ -187,8 +187,10 @@ class Bus:
         ``ttl`` is in whole seconds. Raises `OutcomeUnknown` when no acknowledgement came in `patience` seconds,
         `LogFull`, `NotPermitted`, `BodyTooLarge`, `BusError`.
         """
-        sent = self._headers(inside.mark(subject, headers, self.run), msg_id or ids.fresh(), ttl, None)
+        marked = inside.mark(subject, headers, self.run)
+        sent = self._headers(marked, msg_id or ids.fresh(), ttl, None)
         self._check_size(subject, body)
+        await inside.settle(marked)
         async for attempt in self._attempts():
             try:
                 return await self._publish_once(subject, body, sent, attempt.seconds)
@@ -215,8 +217,10 @@ class Bus:
         always the truth. Raises `RevisionConflict` (nothing was written), and what `publish` raises.
         """
         msg_id = ids.fresh()
-        sent = self._headers(inside.mark(subject, headers, self.run), msg_id, ttl, expected)
+        marked = inside.mark(subject, headers, self.run)
+        sent = self._headers(marked, msg_id, ttl, expected)
         self._check_size(subject, body)
+        await inside.settle(marked)
         uncertain = False
         async for attempt in self._attempts():
             try:

@@ -72,6 +72,11 @@ class Logbook:
             raise UsageError(f"run {self.run} has not begun: use it as a block, 'with tracecraft.run(...) as run:'")
         return self._recorder
 
+    async def settle(self) -> None:
+        """Wait, for a moment at most, until the log has what was recorded so far."""
+        if self._recorder is not None and not self._over:
+            await self._recorder.settle()
+
     def event(self, agent: str, event: str, body: Body) -> None:
         """Record an event."""
         recorder = self._recorder

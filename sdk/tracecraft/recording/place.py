@@ -9,9 +9,11 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
-from tracecraft_core.inside import RUN
+from tracecraft_core.inside import RUN, SETTLE
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tracecraft.recording.logbook import Logbook
 
 PLACE: Final[ContextVar[Place | None]] = ContextVar("tracecraft_place", default=None)
@@ -20,7 +22,7 @@ PLACE: Final[ContextVar[Place | None]] = ContextVar("tracecraft_place", default=
 class Place:
     """A run, an agent or a step, as something that code can be inside of."""
 
-    __slots__ = ("_book", "_outer", "_outer_mark", "agent_name", "mark", "over", "step_id", "task")
+    __slots__ = ("_book", "_outer", "_outer_mark", "_outer_settle", "agent_name", "mark", "over", "step_id", "task")
 
     def __init__(self, book: Logbook, agent_name: str, step_id: str | None = None, task: str | None = None) -> None:
         self._book = book
@@ -31,12 +33,14 @@ class Place:
         """Whether it has ended."""
         self._outer: Place | None = None
         self._outer_mark: str | None = None
+        self._outer_settle: Callable[[], Awaitable[None]] | None = None
 
     def _enter(self) -> None:
         self._outer = PLACE.get()
-        self._outer_mark = RUN.get()
+        self._outer_mark, self._outer_settle = RUN.get(), SETTLE.get()
         PLACE.set(self)
         RUN.set(self.mark)
+        SETTLE.set(self._book.settle)
 
     def _leave(self) -> None:
         """Be over, and no longer inside."""
@@ -47,11 +51,12 @@ class Place:
         """Be no longer inside; blocks that end in another order than they began, or elsewhere, do no harm."""
         if PLACE.get() is not self:
             return
-        outer, mark = self._outer, self._outer_mark
+        outer, mark, settle = self._outer, self._outer_mark, self._outer_settle
         while outer is not None and outer.over:
-            mark, outer = outer._outer_mark, outer._outer
+            mark, settle, outer = outer._outer_mark, outer._outer_settle, outer._outer
         PLACE.set(outer)
         RUN.set(mark)
+        SETTLE.set(settle)
 
 
 def around(book: Logbook) -> Place | None:
