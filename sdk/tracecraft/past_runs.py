@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tracecraft.queries import ask
+from tracecraft.states import state_at
 from tracecraft_core.errors import UsageError
 from tracecraft_core.queries import (
     MAX_PAGE,
@@ -107,4 +108,4 @@ class AsyncRuns:
     ) -> State:
         """Memory, tasks, mailboxes and last steps as they were at a sequence of the log, a time or a step's start."""
         wanted = StateQuestion(seq=seq, time=time, step=step, run=run)
-        return await ask(self._context, "state.at", wanted, State)
+        return await state_at(self._context, wanted)

@@ -119,7 +119,7 @@ def _presence(stored: Stored | None) -> Presence | None:
 async def agents(context: Context, *, all_: bool = False) -> list[Agent]:
     """The agents that are online, by name; with ``all_`` also those that the log remembers."""
     present, held, events = await asyncio.gather(
-        context.bus.last_values(*context.kv(subjects.AGENTS, ">")),
+        context.bus.last_values(*context.kv(subjects.AGENTS, "*")),  # a key of two tokens is a writer of a run
         context.bus.last_values(*context.kv(subjects.LEASES, ">")),
         _events(context),
     )

@@ -71,7 +71,7 @@ class CommandLine:
         self, agent: str | None = None, project: str | None = None, env: Mapping[str, str] | None = None
     ) -> dict[str, str]:
         """The environment of the process: this server and project, the agent if one is named, then ``env``."""
-        own = {"TRACECRAFT_SERVER": self.server, "TRACECRAFT_PROJECT": project or self.project}
+        own = {"TRACECRAFT_SERVER": self.server, "TRACECRAFT_PROJECT": project or self.project, "COLUMNS": "120"}
         named = {"TRACECRAFT_AGENT": agent} if agent else {}
         return {**os.environ, **own, **named, **(env or {})}
 

@@ -39,7 +39,7 @@ def left(folder: Path) -> list[Record]:
 
 
 def point(number: int) -> bytes:
-    return json.dumps(["loss", number / 7, number, 1]).encode() + b","
+    return json.dumps(["loss", number / 7, number, 1]).encode() + b",\n"
 
 
 def test_events_are_read_in_order_with_their_numbers_also_by_a_later_process(tmp_path: Path) -> None:
@@ -60,23 +60,75 @@ def test_neighbouring_points_of_one_agent_are_one_event_that_grows_until_it_is_r
     (first,) = everything(reader)
     for number in range(5, 8):
         log.point("a", point(number))
+    log.event("a", "log", b"{}")
     log.point("b", point(8))
     log.event("b", "log", b"{}")
     log.point("b", point(9))
     rest = everything(reader)
-    assert [len(json.loads(record.body)["points"]) for record in (first, rest[0], rest[1], rest[3])] == [5, 3, 1, 1]
-    assert [record.agent for record in rest] == ["a", "b", "b", "b"]
+    assert [len(json.loads(record.body)["points"]) for record in (first, rest[0], rest[2], rest[4])] == [5, 3, 1, 1]
+    assert [record.agent for record in rest] == ["a", "a", "b", "b", "b"]
     assert [record.body for record in left(tmp_path)] == [record.body for record in (first, *rest)]
-    assert log.recorded == 11
+    assert log.recorded == 12
+
+
+def test_agents_that_take_turns_have_one_event_each_until_it_is_read(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    reader = Reader(log.segments, log)
+    for number in range(12):
+        log.point("abc"[number % 3], point(number))
+    log.event("a", "log", b"{}")
+    for number in range(12, 16):
+        log.point("ab"[number % 2], point(number))
+    first = reader.next()
+    assert first is not None
+    read = [first, *everything(reader)]
+    assert [(one.number, one.agent, one.points) for one in read] == [
+        *((1, "a", 4), (2, "b", 4), (3, "c", 4)),
+        *((4, "a", 1), (5, "a", 2), (6, "b", 2)),
+    ]
+    assert [p[2] for p in json.loads(read[1].body)["points"]] == [1, 4, 7, 10]
+    log.point("b", point(16))
+    assert [record.body for record in left(tmp_path)][:6] == [record.body for record in read]
+    assert left(tmp_path)[-1].number == log.number == 7
+    reader.back(first.place)
+    assert reader.next() == first
+    reader.back(first.place)
+    assert [record.number for record in everything(reader)] == list(range(1, 8))
+
+
+def test_a_record_has_no_more_agents_than_it_may() -> None:
+    log = opened(None)
+    for number in range(200):
+        log.point(f"agent-{number // 2 % 100}", point(number))
+    records = everything(Reader(log.segments, log))
+    assert [record.number for record in records] == list(range(1, log.number + 1))
+    assert sum(record.points for record in records) == 200
+    assert len(records) == 100
+    assert len({record.place.offset for record in records}) == 2
+
+
+def test_the_next_segment_is_asked_for_once_and_made_ahead(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    asked: list[int] = []
+    log.want = lambda: asked.append(len(log.segments))
+    for _ in range(350):
+        log.event("a", "log", b"x" * 10_000)
+    assert asked == [1, 2]
+    log.prepare()
+    made = sorted(tmp_path.glob("*.segment"))
+    assert len(made) == 3
+    while len(log.segments) == 2:
+        log.event("a", "log", b"x" * 10_000)
+    assert sorted(tmp_path.glob("*.segment")) == made
 
 
 def test_an_event_has_no_more_points_than_the_protocol_allows() -> None:
     log = opened(None)
     for _ in range(MAX_POINTS * 2 + 1):
-        log.point("a", b'["k",1.0,1,1],')
-    counts = [len(json.loads(record.body)["points"]) for record in everything(Reader(log.segments, log))]
-    assert counts == [MAX_POINTS, MAX_POINTS, 1]
-    assert [log.points[number] for number in (1, 2, 3)] == counts
+        log.point("a", b'["k",1.0,1,1],\n')
+    records = everything(Reader(log.segments, log))
+    counts = [len(json.loads(record.body)["points"]) for record in records]
+    assert counts == [record.points for record in records] == [MAX_POINTS, MAX_POINTS, 1]
 
 
 def test_a_record_that_was_torn_or_damaged_ends_what_is_read(tmp_path: Path) -> None:

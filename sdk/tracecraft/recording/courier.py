@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 AWAY_S: Final = 3.0
 """Seconds for which a flush puts up with a server that cannot be reached, or a store that takes nothing."""
-LOOK_S: Final = 0.01
-"""Seconds between two looks of a flush."""
+LOOK_S: Final = 0.1
+"""Most seconds between two looks of a flush; an answer makes it look at once."""
 
 
 class Courier:
@@ -40,7 +40,10 @@ class Courier:
         self.delivery.before = self._heartbeat.beat
         self._context = Context(wire.bus, owner.project, Holder(owner.agent, owner.writer))
         self._tasks: list[asyncio.Task[None]] = []
+        self._progress = asyncio.Event()
+        self.delivery.told = uploads.told = self._progress.set
         self._warned = False
+        self._warned_in = -1
 
     def start(self) -> None:
         """Begin."""
@@ -54,9 +57,16 @@ class Courier:
         await self._wire.up()
         await self._uploads.run(self._context)
 
+    @property
+    def has_told(self) -> bool:
+        """Whether people know that the server is away, and where the records are."""
+        return self._warned_in == self._wire.bus.transport.generation and not self._wire.connected
+
     def _on_away(self, reason: str) -> None:
+        self._progress.set()
         if not self._warned:
             self._warned = True
+            self._warned_in = self._wire.bus.transport.generation
             logger.warning(
                 "run %s: %s. Its records go to %s and are delivered when the server is back, "
                 "or later by 'tracecraft spool flush'",
@@ -67,47 +77,48 @@ class Courier:
 
     # -- waiting -------------------------------------------------------------------------------------------------
 
-    async def flush(self, timeout: float | None, *, uploads: bool = True) -> bool:
-        """Wait until all that was recorded so far is in the log; with ``uploads`` what was to be uploaded, too.
+    async def flush(self, timeout: float | None, *, since: float | None = None) -> bool:
+        """Wait until all that was recorded so far is in the log, and what was to be uploaded is in the store.
 
-        Gives up after ``timeout`` seconds, or sooner when nothing can be reached.
+        Gives up after ``timeout`` seconds, or sooner when nothing can be reached. ``since`` is when the caller began
+        to wait, by the loop's clock.
         """
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
-        target = self._journal.number
-        self.delivery.wake()
+        begun = asyncio.get_running_loop().time() if since is None else since
+        until = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        patience = _Patience(self._wire, self.delivery, self._uploads, begun)
+        self._wire.hurry()
+        await self._wait(self._uploaded, patience.store_away, until)
+        target = self._journal.number  # an upload that is done is an event more
 
         def stored() -> bool:
             return self._journal.position.acked >= target
 
-        def sent() -> bool:
-            return not self._uploads.waiting
+        await self._wait(stored, patience.bus_away, until)
+        return stored() and self._uploaded()
 
-        conditions = [(sent, self._store_away), (stored, self._bus_away)] if uploads else [(stored, self._bus_away)]
-        for done, away in conditions:
-            await self._wait(done, away, begun, timeout)
-            target = self._journal.number  # an upload that is done is an event more
-            self.delivery.wake()
-        return stored() and (sent() or not uploads)
+    async def settle(self, timeout: float) -> None:
+        """Wait until the log has the events recorded so far; up to ``timeout`` seconds, not while it takes none."""
+        target = self._journal.number
+        await self._wait(
+            lambda: self._journal.position.acked >= target,
+            lambda: not self._wire.connected or bool(self.delivery.trouble),
+            asyncio.get_running_loop().time() + timeout,
+        )
 
-    async def _wait(
-        self, done: Callable[[], bool], away: Callable[[], bool], begun: float, timeout: float | None
-    ) -> None:
+    def _uploaded(self) -> bool:
+        return not self._uploads.waiting
+
+    async def _wait(self, done: Callable[[], bool], away: Callable[[], bool], until: float | None) -> None:
         loop = asyncio.get_running_loop()
-        while not done():
-            now = loop.time()
-            if timeout is not None and now - begun >= timeout:
+        self.delivery.wake()
+        while not done() and not away():
+            seconds = LOOK_S if until is None else min(LOOK_S, until - loop.time())
+            if seconds <= 0:
                 return
-            if now - begun >= AWAY_S and away():
-                return
-            await asyncio.sleep(LOOK_S)
-
-    def _bus_away(self) -> bool:
-        since = self._wire.away_since
-        return since is not None and asyncio.get_running_loop().time() - since > AWAY_S
-
-    def _store_away(self) -> bool:
-        return bool(self._uploads.trouble) or self._bus_away()
+            self._progress.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._progress.wait()
 
     async def stop(self, *, left: bool) -> None:
         """End; ``left``: everything is in the log, so the writer is gone and not lost."""
@@ -119,6 +130,26 @@ class Courier:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(2.0):
                     await self._heartbeat.stop()
+
+
+class _Patience:
+    """How long one flush puts up with what is away: a server that refuses the first connection is asked once more."""
+
+    def __init__(self, wire: Wire, delivery: Delivery, uploads: Uploads, begun: float) -> None:
+        self._wire, self._delivery, self._uploads, self._begun = wire, delivery, uploads, begun
+        self._refusals = wire.refusals
+
+    def bus_away(self) -> bool:
+        """Whether it is not worth waiting for the log."""
+        if self._wire.refusals > self._refusals:
+            return True
+        away = self._wire.away_since is not None or bool(self._delivery.trouble)
+        return away and asyncio.get_running_loop().time() - self._begun >= AWAY_S
+
+    def store_away(self) -> bool:
+        """Whether it is not worth waiting for the store."""
+        waited = asyncio.get_running_loop().time() - self._begun >= AWAY_S
+        return self.bus_away() or (bool(self._uploads.trouble) and waited)
 
 
 def _report(task: asyncio.Task[None]) -> None:

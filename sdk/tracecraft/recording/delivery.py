@@ -13,14 +13,13 @@ import logging
 import time
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from tracecraft.recording.doubt import stored
 from tracecraft.recording.wire import NO_STREAM
 from tracecraft_core import subjects, topology
 from tracecraft_core.errors import NotFound, NotPermitted, TracecraftError, UsageError
-from tracecraft_core.pull import Puller, watcher_config
 from tracecraft_core.transport import ConnectionDropped
 
 if TYPE_CHECKING:
@@ -49,10 +48,10 @@ AWAKE_S: Final = 1.0
 """Seconds without a record after which the writer has to wake us."""
 RECOGNISED_S: Final = subjects.DUPLICATE_WINDOW_S - 20
 """Seconds after the first sending for which we rely on the log to recognise a repeat."""
-SKEW_S: Final = 600
-"""Seconds by which the server's clock may differ from ours."""
 PAUSES_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between two attempts while the log takes nothing."""
+CERTAIN: Final = 3
+"""Refusals of a subject after which its events are put aside: rights that are being changed get a second to settle."""
 TOO_LARGE: Final = 10054
 """JetStream: the message is over the stream's limit. It will never be stored."""
 
@@ -64,6 +63,8 @@ class Sent:
     number: int
     place: Place
     size: int
+    subject: str
+    points: int
     first: int
     """When it was first sent; microseconds since 1970."""
     done: bool = False
@@ -96,6 +97,8 @@ class Delivery:
         """Awaited on every new connection, before anything is sent on it."""
         self.trouble = ""
         """Why the log takes nothing right now; empty when all is well."""
+        self.told: Callable[[], None] = _nobody
+        """Told of every answer, and of trouble."""
         self._wire, self._owner, self._segments = wire, owner, segments
         self._reader, self._position, self._journal = reader, position, journal
         self._under_way: deque[Sent] = deque()
@@ -106,8 +109,12 @@ class Delivery:
         self._known: dict[int, int] = {}
         self._again = (0, 0)
         self._failures = 0
-        self._complained = False
+        self._complained = self._said_denied = False
         self._subjects: dict[tuple[str, str], str] = {}
+        self._accepted = False
+        self._denied: set[str] = set()
+        self._denials: dict[str, int] = {}
+        self._generation = -1
 
     def wake(self) -> None:
         """Look for records now."""
@@ -134,6 +141,10 @@ class Delivery:
 
     async def _deliver(self, *, once: bool) -> None:
         self._start_again()
+        generation = self._wire.bus.transport.generation
+        if generation != self._generation:
+            self._generation = generation
+            self._denials.clear()  # another connection may have other rights
         await self._settle_doubt()
         if self.before is not None:
             await self.before()
@@ -173,14 +184,13 @@ class Delivery:
             if record.number > self._position.acked:
                 await self._send(record)
                 sent += 1
-        if sent and self._journal is not None:
-            self._journal.prepare()
         return sent
 
     async def _send(self, record: Record) -> None:
         now, (again, since) = time.time_ns() // 1000, self._again
         first = since if record.number <= again else now
-        one = Sent(record.number, record.place, len(record.body), first)
+        subject = self._subject(record)
+        one = Sent(record.number, record.place, len(record.body), subject, record.points, first)
         if not self._under_way:
             self._position.doubt_since = first
         self._under_way.append(one)
@@ -188,10 +198,13 @@ class Delivery:
         if record.number in self._known:
             self._done(one, self._known.pop(record.number))
             return
+        if self._denials and self._is_certainly_denied(subject):
+            self._put_aside(one)
+            return
         self._position.note_sent(record.number, now)
         msg_id = f"{self._owner.writer}:{record.number}"
         try:
-            await self._wire.send(self._subject(record), record.body, msg_id, partial(self._heard, one))
+            await self._wire.send(subject, record.body, msg_id, partial(self._heard, one))
         except UsageError as error:
             self._give_up(one, str(error))
 
@@ -206,6 +219,8 @@ class Delivery:
 
     def _heard(self, one: Sent, answer: Answer) -> None:
         if answer.error is None:
+            self._accepted = True
+            self._denials.pop(one.subject.lower(), None)
             self._done(one, answer.seq)
         elif answer.error.err_code == TOO_LARGE:
             self._give_up(one, answer.error.description)
@@ -221,7 +236,7 @@ class Delivery:
             first = under_way.popleft()
             self._bytes -= first.size
             self._position.acknowledge(first.number, first.seq)
-            points = 1 if self._journal is None else self._journal.points.pop(first.number, 1)
+            points = 1 if self._journal is None else first.points
             if first.seq:
                 self.events += 1
                 self.acknowledged += points
@@ -232,9 +247,29 @@ class Delivery:
         if under_way:
             self._position.doubt_since = under_way[0].first
         self._changed.set()
+        self.told()
 
     def _give_up(self, one: Sent, reason: str) -> None:
         logger.warning("event %d of run %s was dropped: %s", one.number, self._owner.run, reason)
+        self._done(one, 0)
+
+    def _is_certainly_denied(self, subject: str) -> bool:
+        """Of what a dead process left nothing is dropped: whoever delivers it may have fewer rights.
+
+        A user who may write nothing at all is a mistake that somebody will mend: everything is kept.
+        """
+        return self._journal is not None and self._accepted and self._denials.get(subject.lower(), 0) >= CERTAIN
+
+    def _put_aside(self, one: Sent) -> None:
+        if not self._said_denied:
+            self._said_denied = True
+            logger.warning(
+                "run %s: what the bus user may not write is dropped and counted, first event %d: "
+                "it may not publish to %r",
+                self._owner.run,
+                one.number,
+                one.subject,
+            )
         self._done(one, 0)
 
     def _remove_read(self, current: Segment) -> None:
@@ -246,8 +281,15 @@ class Delivery:
                 segment.remove()
 
     def _on_break(self, trouble: Exception) -> None:
-        denied = isinstance(trouble, NotPermitted)
-        self._broken = _Refused(0, str(trouble)) if denied else Broken("the connection was lost")
+        if not isinstance(trouble, NotPermitted):
+            self._broken = Broken("the connection was lost")
+        elif trouble.operation == "subscribe to":
+            self._broken = _Refused(0, str(trouble))
+        elif any(one.subject.lower() == trouble.subject and not one.done for one in self._under_way):
+            self._denied.add(trouble.subject)
+            self._broken = _Denied(str(trouble))
+        else:
+            return  # it is about what others send on this connection
         self._changed.set()
         self._woken.set()
 
@@ -280,11 +322,16 @@ class Delivery:
     async def _recover(self, error: Exception) -> None:
         """Pause; say once why the log takes nothing. A connection that broke is told by the wire."""
         self.trouble = str(error) or "the connection was lost"
+        self.told()
+        for subject in self._denied:
+            self._denials[subject] = self._denials.get(subject, 0) + 1
+        self._denied.clear()
         missing = isinstance(error, _Refused) and error.code == NO_STREAM
         if missing:
             with contextlib.suppress(TracecraftError, ConnectionDropped):
                 await topology.ensure(self._wire.bus)
-        if not self._complained and isinstance(error, (_Refused, TracecraftError)) and not missing:
+        denied = isinstance(error, _Denied) and (self._accepted or self._failures < CERTAIN)
+        if not self._complained and isinstance(error, (_Refused, TracecraftError)) and not missing and not denied:
             self._complained = True
             logger.warning("the log takes nothing of run %s: %s; its records are kept", self._owner.run, error)
         await asyncio.sleep(PAUSES_S[min(self._failures, len(PAUSES_S) - 1)])
@@ -301,22 +348,11 @@ class Delivery:
             return
         self._again = (0, 0)
         with contextlib.suppress(NotFound):
-            await self._read_log()
+            self._known = await stored(self._wire.bus, self._owner, position)
 
-    async def _read_log(self) -> None:
-        position, owner = self._position, self._owner
-        pattern = f"{subjects.ROOT}.{owner.project}.run.{owner.run}.>"
-        config = watcher_config([pattern], "by_start_sequence", start_seq=position.seq + 1)
-        until = position.sent_at / 1e6 + SKEW_S
-        async with Puller(self._wire.bus, subjects.LOG, config) as log:
-            async for found in log.backlog():
-                writer, _, number = found.stored.headers.get(subjects.MSG_ID, "").rpartition(":")
-                if writer == owner.writer and number.isdigit():
-                    self._known[int(number)] = found.stored.seq
-                    if int(number) >= position.sent:
-                        return
-                if datetime.fromisoformat(found.stored.time).timestamp() > until:
-                    return
+
+def _nobody() -> None:
+    """Nobody waits."""
 
 
 class _Refused(Broken):
@@ -325,3 +361,10 @@ class _Refused(Broken):
     def __init__(self, code: int, description: str) -> None:
         super().__init__(description)
         self.code = code
+
+
+class _Denied(_Refused):
+    """The user lacks the right to a subject."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(0, description)

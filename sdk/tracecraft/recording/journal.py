@@ -2,6 +2,7 @@
 
 Records are numbered when they are written, so a number never means two things. Neighbouring metric points share a
 record that grows until the reader comes to it, another record follows, or it is full: what was read never changes.
+Agents that take turns share it, too: each has a number of its own in it, and becomes an event of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ START: Final = 8
 METRIC_BYTES: Final = 64 * 1024
 """Most bytes of points in one event."""
 EVENT, POINTS = b"\x00", b"\x01"
-"""What a record holds: an event's body, or points each followed by a comma."""
+"""What a record holds: an event's body, or points, each a line of JSON with a comma behind it.
+
+A line with a name says whose the points behind it are; those before the first such line are the record's agent's.
+"""
+MOST_AGENTS: Final = 64
+"""Agents that share a record."""
 RETRY_S: Final = 0.2
 """Seconds between two attempts to get another segment while there is no room."""
 NUMBER: Final = 8
@@ -56,8 +62,8 @@ class Journal:
         """The reader waits to be woken."""
         self.wake: Callable[[], None] = _nobody
         """Wakes the reader; called with the next record when it is `asleep`."""
-        self.points: dict[int, int] = {}
-        """Points in each metric event that is not acknowledged yet, by number."""
+        self.want: Callable[[], None] = _nobody
+        """Asks for `prepare`, once a segment."""
         self._lock = threading.RLock()
         self._busy = False
         self._inner: list[tuple[str, str, bytes, bytes]] = []
@@ -69,8 +75,11 @@ class Journal:
         self._end = self._size = 0
         self._prefixes: dict[tuple[str, str, bytes], bytes] = {}
         self._retry_at = 0.0
+        self._wanted = False
+        self._closed = False
         self._warned = False
         self._open_agent: str | None = None
+        self._open_agents: tuple[str, ...] = ()
         self._open_at = self._open_bytes = self._open_crc = self._open_points = 0
 
     @property
@@ -83,17 +92,23 @@ class Journal:
         return self._guarded(agent, event, body, EVENT)
 
     def point(self, agent: str, text: bytes) -> bool:
-        """Append a metric point, ``[key,value,step,time],``; ``False`` when it had to be dropped."""
+        """Append a metric point, ``[key,value,step,time],\\n``; ``False`` when it had to be dropped."""
         with self._lock:
+            line, agents, number = text, self._open_agents, self._number
+            if agent != self._open_agent:
+                text = agent.encode() + b"\n" + text
+                if agent not in agents:
+                    agents, number = (*agents, agent), number + 1
             size = self._open_bytes + len(text)
             if (
-                agent != self._open_agent
+                not self._open_agents
+                or len(agents) > MOST_AGENTS
                 or self._busy
                 or size > METRIC_BYTES
                 or self._open_points >= MAX_POINTS
                 or self._open_at + 8 + size > self._size
             ):
-                return self._guarded(agent, "metric", text, POINTS)
+                return self._guarded(agent, "metric", line, POINTS)
             self._busy = True
             try:
                 start = self._open_at + 8 + self._open_bytes
@@ -101,6 +116,7 @@ class Journal:
                 crc = zlib.crc32(text, self._open_crc)
                 # No call from here on: an exception out of a signal handler comes before all of this, or after it.
                 self._words[self._open_at >> 3] = size | crc << 32
+                self._open_agent, self._open_agents, self._number = agent, agents, number
                 self._open_bytes = size
                 self._open_crc = crc
                 self._open_points += 1
@@ -119,14 +135,18 @@ class Journal:
                 self._close_points()
 
     def prepare(self) -> None:
-        """Have the next segment ready before it is needed; called by the delivery."""
+        """Have the next segment ready before it is needed: a busy disk may take a tenth of a second for one."""
         if self._spare is None and self._end > self._size // 2 and not self._warned:
             spare = self._new_segment(quietly=True)
-            with self._lock:
-                if self._spare is None:
-                    self._spare, spare = spare, None
-            if spare is not None:
+            if spare is not None and not self._keep(spare):
                 self.discard(spare)
+
+    def _keep(self, spare: Segment) -> bool:
+        with self._lock:
+            if self._spare is not None or self._closed:
+                return False
+            self._spare = spare
+            return True
 
     def discard(self, segment: Segment) -> None:
         """Delete a segment, and give back its room."""
@@ -143,7 +163,8 @@ class Journal:
         with self._lock:
             self._size = self._end = 0
             self._retry_at = float("inf")
-            self._open_agent = None
+            self._closed = True
+            self._close_points()
             for segment in [*self.segments, *([self._spare] if self._spare else [])]:
                 (budget.disk if segment.path is not None else budget.memory).give(segment.size)
                 if segment is self._spare:
@@ -192,7 +213,7 @@ class Journal:
         end, crc = after(at, size), zlib.crc32(content)
         # No call from here on: an exception out of a signal handler comes before all of this, or after it.
         if kind is POINTS:
-            self._open_agent = agent
+            self._open_agent, self._open_agents = agent, (agent,)
             self._open_at = at
             self._open_bytes = size
             self._open_crc = crc
@@ -201,6 +222,9 @@ class Journal:
         self._end = end
         self._number = number
         self.recorded += 1
+        if end << 1 > self._size and not self._wanted:
+            self._wanted = True
+            self.want()
         return True
 
     def _prefix(self, agent: str, event: str, kind: bytes) -> bytes:
@@ -211,9 +235,7 @@ class Journal:
         return prefix
 
     def _close_points(self) -> None:
-        if self._open_agent is not None:
-            self.points[self._number] = self._open_points
-            self._open_agent = None
+        self._open_agent, self._open_agents = None, ()
 
     def _turn(self) -> bool:
         """Go on to another segment; ``False`` when there is no room for one."""
@@ -226,7 +248,7 @@ class Journal:
             if segment is None:
                 self._retry_at = now + RETRY_S
                 return False
-        self._spare = None
+        self._spare, self._wanted = None, False
         self._map, self._words, self._end, self._size = segment.map, segment.words, START, segment.size
         self.segments.append(segment)
         return True

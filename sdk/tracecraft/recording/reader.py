@@ -34,6 +34,8 @@ class Record:
     event: str
     body: bytes
     place: Place
+    points: int = 1
+    """What it counts for: an event one, a metric event each of its points."""
 
 
 class Reader:
@@ -44,6 +46,7 @@ class Reader:
         self._journal = journal
         self._segment: Segment | None = None
         self._offset = START
+        self._more: list[Record] = []
 
     @property
     def segment(self) -> Segment | None:
@@ -51,7 +54,9 @@ class Reader:
         return self._segment
 
     def next(self) -> Record | None:
-        """The next record; ``None`` when there is none, for now."""
+        """The next event; ``None`` when there is none, for now."""
+        if self._more:
+            return self._more.pop()
         while True:
             if self._segment is None:
                 if not self._segments:
@@ -69,13 +74,15 @@ class Reader:
                 self._journal.seal(segment, offset)
                 content = segment.content(offset, check=False) or content
             self._offset = after(offset, len(content))
-            record = _record(content, Place(segment, offset))
-            segment.last = record.number
-            return record
+            first, *more = _records(content, Place(segment, offset))
+            self._more = more[::-1]
+            segment.last = more[-1].number if more else first.number
+            return first
 
     def back(self, place: Place) -> None:
         """Read again from here."""
         self._segment, self._offset = place.segment, place.offset
+        self._more.clear()
 
     def _following(self, segment: Segment) -> Segment | None:
         """The segment behind this one; asked for before a record is looked for, for none comes in afterwards."""
@@ -84,14 +91,35 @@ class Reader:
         return self._segments[self._segments.index(segment) + 1]
 
 
-def _record(content: bytes, place: Place) -> Record:
+def _records(content: bytes, place: Place) -> list[Record]:
+    """The events of a record: several where agents took turns with points."""
     one, two = content[NUMBER + 1], content[NUMBER + 2]
-    start = NUMBER + 3
+    start, number = NUMBER + 3, int.from_bytes(content[:NUMBER], "little")
     agent, event = content[start : start + one].decode(), content[start + one : start + one + two].decode()
     body = content[start + one + two :]
-    if content[NUMBER : NUMBER + 1] == POINTS:
-        body = b'{"points":[' + body[:-1] + b"]}"
-    return Record(int.from_bytes(content[:NUMBER], "little"), agent, event, body, place)
+    if content[NUMBER : NUMBER + 1] != POINTS:
+        return [Record(number, agent, event, body, place)]
+    by_agent = _by_agent(agent, body).items()
+    return [_points(number + at, name, lines, place) for at, (name, lines) in enumerate(by_agent)]
+
+
+def _by_agent(agent: str, body: bytes) -> dict[str, bytes]:
+    """Lines of points, by whose they are, in the order of their first."""
+    if body.count(b"\n") == body.count(b"\n[") + 1:
+        return {agent: body}
+    found: dict[str, bytearray] = {agent: bytearray()}
+    for line in body.splitlines(keepends=True):
+        if line.startswith(b"["):
+            found[agent] += line
+        else:
+            agent = line[:-1].decode()
+            found.setdefault(agent, bytearray())
+    return {name: bytes(lines) for name, lines in found.items()}
+
+
+def _points(number: int, agent: str, lines: bytes, place: Place) -> Record:
+    body = b'{"points":[' + lines[:-2] + b"]}"
+    return Record(number, agent, "metric", body, place, lines.count(b"\n"))
 
 
 def in_memory(journal: Journal) -> int:
@@ -99,7 +127,7 @@ def in_memory(journal: Journal) -> int:
     reader, lost = Reader([segment for segment in journal.segments if segment.path is None]), 0
     while (record := reader.next()) is not None:
         if record.number > journal.position.acked:
-            lost += journal.points.get(record.number, 1)
+            lost += record.points
     return lost
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
 import logging
 import math
 import os
+import sys
 import threading
 import time
 import weakref
@@ -17,10 +19,10 @@ import msgspec
 
 from tracecraft.loop import background
 from tracecraft.recording.flushed import Flushed
+from tracecraft.recording.intent import intent_of
 from tracecraft.recording.spool import spools
 from tracecraft.recording.spool_status import SpoolStatus
 from tracecraft.recording.takeover import Taken, deliver_spools
-from tracecraft.recording.uploads import intent_of
 from tracecraft.recording.writer import Writer
 from tracecraft_core.errors import UsageError
 from tracecraft_core.run_events import Blob
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["Flushed", "Recorder", "SpoolStatus", "Taken", "deliver_spools", "spools"]
 
 logger = logging.getLogger(__name__)
+
+SETTLE_S: Final = 0.25
+"""Most seconds that a write of the session waits for events that were recorded before it."""
 
 EXIT_S: Final = 5.0
 """Seconds that the end of the program waits for recorders that nobody closed."""
@@ -55,8 +60,11 @@ class Recorder:
         self._failed = False
         self.joined: Callable[[], tuple[str, str, bytes]] | None = None
         """Makes the first event (agent, event, body) of a forked child, which becomes a writer of its own."""
+        self.parting: Callable[[], tuple[str, str, bytes] | None] = _nothing
+        """Makes the last event of a process that ends without `close`; ``None``: it has no right to speak."""
         self._now: Writer | None = Writer(*self._arguments)
         _open.add(self)
+        _register_at_exit()
 
     @property
     def writer(self) -> str:
@@ -86,7 +94,7 @@ class Recorder:
         """Take a metric point; neighbours travel in one ``metric`` event. ``time_us``: microseconds since 1970."""
         try:
             number = float(value)
-            text = _encode((key, number if number - number == 0.0 else _name(number), step, time_us)) + b","
+            text = _encode((key, number if number - number == 0.0 else _name(number), step, time_us)) + b",\n"
             (self._now or self._begin_again()).journal.point(agent, text)
         except Exception:
             self._fail()
@@ -131,6 +139,12 @@ class Recorder:
         """`flush`, for any event loop."""
         return await asyncio.wrap_future(background().start(self._writer().flush(timeout)))
 
+    async def settle(self, timeout: float = SETTLE_S) -> None:
+        """Wait until the log has the events taken so far; up to ``timeout`` seconds, and only while it takes them."""
+        writer = self._now
+        if writer is not None and not writer.closed and writer.behind:
+            await asyncio.wrap_future(background().start(writer.settle(timeout)))
+
     def close(self, final: tuple[str, str, bytes] | None = None, timeout: float = 30.0) -> Flushed:
         """Wait for uploads, record ``final`` (agent, event, body) as the last event, flush, and stop.
 
@@ -147,6 +161,13 @@ class Recorder:
         """`close`, for any event loop."""
         _open.discard(self)
         return await asyncio.wrap_future(background().start(self._writer().close(final, timeout)))
+
+    def finish(self, timeout: float, waited: float) -> None:
+        """The process ends: deliver for up to ``timeout`` seconds, and say where the rest lies."""
+        writer = self._now
+        if writer is not None and not writer.closed:
+            with contextlib.suppress(UsageError):
+                background().run(writer.finish(self.parting(), timeout, waited))
 
     def _fail(self) -> None:
         """A record that could not be taken: it is counted, and told once."""
@@ -170,11 +191,40 @@ def _name(number: float) -> str:
 _open: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
-def _flush_open() -> None:
-    until = time.monotonic() + EXIT_S
+def _finish_open() -> None:
+    for recorder in list(_open):
+        waited = time.monotonic() - _ending_since()
+        recorder.finish(max(0.0, EXIT_S - waited), waited)
+
+
+def _before_threads_end() -> None:
+    """Deliver while there are worker threads, which uploads need; the program's own threads may still record."""
+    if "multiprocessing" in sys.modules and sys.modules["multiprocessing"].parent_process() is not None:
+        _finish_open()  # such a child, if it was forked, ends without `atexit`
+        return
     for recorder in list(_open):
         if recorder._now is not None:
-            recorder.flush(max(0.0, until - time.monotonic()))
+            recorder.flush(max(0.0, EXIT_S - (time.monotonic() - _ending_since())))
+
+
+@functools.cache
+def _ending_since() -> float:
+    """When the end of this process began."""
+    return time.monotonic()
+
+
+@functools.cache
+def _register_at_exit() -> None:
+    import concurrent.futures.thread  # noqa: F401  # registers before us: the last one is called first
+
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        register(_before_threads_end)
+    atexit.register(_finish_open)
+
+
+def _nothing() -> None:
+    """There is nothing to say."""
 
 
 def _after_fork() -> None:
@@ -182,5 +232,4 @@ def _after_fork() -> None:
         recorder._forget_parent()
 
 
-atexit.register(_flush_open)
 os.register_at_fork(after_in_child=_after_fork)

@@ -6,9 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
 from tracecraft.recording.agent import AsyncRunAgent, RunAgent
-from tracecraft.recording.lifecycle import Lifecycle, plan
+from tracecraft.recording.lifecycle import Lifecycle
 from tracecraft.recording.logbook import now
 from tracecraft.recording.place import PLACE
+from tracecraft.recording.plan import plan
 from tracecraft.recording.scope import Scope
 from tracecraft.recording.step import Step, current_step
 from tracecraft_core.run_events import Purpose, Tags

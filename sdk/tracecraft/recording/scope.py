@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mimetypes
-import tempfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -175,10 +174,9 @@ class Scope(Place):
             raise UsageError(f"artifact {name}: {path} cannot be read: {error.strerror or error}") from None
 
     def _upload_bytes(self, data: bytes, name: str, kind: ArtifactKind, media_type: str) -> None:
-        with tempfile.TemporaryDirectory(prefix="tracecraft-") as folder:
-            file = Path(folder) / "artifact"
-            file.write_bytes(data)
-            self._upload(file, name, kind, media_type)
+        self._book.writing.upload(
+            data, name=name, kind=kind, media_type=media_type, step=self.step_id, agent=self.agent_name
+        )
 
 
 def _artifact_name(name: object) -> str:

@@ -20,9 +20,10 @@ import msgspec
 
 from tracecraft import artifacts
 from tracecraft.recording import budget
-from tracecraft_core import bodies, ids
+from tracecraft.recording.intent import Intent
+from tracecraft_core import bodies
 from tracecraft_core.errors import FileProblem, TracecraftError, UsageError
-from tracecraft_core.run_events import Artifact, ArtifactKind, LogLine
+from tracecraft_core.run_events import Artifact, LogLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,29 +36,12 @@ COPY_BYTES: Final = 16 * 1024 * 1024
 """Largest file that is copied when it is logged; a larger one is read where it lies."""
 AT_ONCE: Final = 4
 """Uploads under way together."""
-PATIENCE_S: Final = 5.0
+PATIENCE_S: Final = 1.0
 """Seconds that one attempt waits for the bridge or the store."""
 PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 """Seconds between two attempts while the store is away."""
 _INTENT: Final = ".json"
 _DATA: Final = ".data"
-
-
-class Intent(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Something that has to be uploaded."""
-
-    id: str
-    media_type: str | None = None
-    path: str | None = None
-    """Where the content lies, when it was not copied."""
-    name: str | None = None
-    """Of the artifact; ``None`` for a large value, which is known by its hash."""
-    kind: ArtifactKind = "file"
-    step: str | None = None
-    agent: str = ""
-    time: int = 0
-    size: int = 0
-    """Bytes that its copy takes."""
 
 
 class Uploads:
@@ -70,8 +54,10 @@ class Uploads:
         """Those that never will be."""
         self.trouble = ""
         """Why the store takes nothing right now."""
-        self.wake: Callable[[], None] = lambda: None
+        self.wake: Callable[[], None] = _nobody
         """Told of new work."""
+        self.told: Callable[[], None] = _nobody
+        """Told of each that is done, and of trouble; on the loop."""
         self._folder, self._record = folder, record
         self._waiting: dict[str, Intent] = {}
         self._contents: dict[str, bytes] = {}
@@ -188,6 +174,7 @@ class Uploads:
                 continue
             batch = list(self._waiting.values())[:AT_ONCE]
             tried = await asyncio.gather(*(self._upload(context, intent) for intent in batch))
+            self.told()
             if all(tried):
                 self.trouble, failures = "", 0
             else:
@@ -229,7 +216,7 @@ class Uploads:
             data = self._contents[intent.id]
             return await artifacts.put_bytes(context, data, media_type=media_type, patience=PATIENCE_S)
         path = Path(intent.path) if intent.path is not None else self._data(intent)
-        media_type = intent.media_type or _guess(intent.name or "")
+        media_type = intent.media_type or intent.guessed()
         return await artifacts.put_file(context, path, media_type=media_type, patience=PATIENCE_S)
 
     def _fail(self, intent: Intent, reason: str) -> None:
@@ -257,16 +244,8 @@ class Uploads:
         return self._folder / f"{intent.id}{_DATA}"
 
 
-def intent_of(name: str, kind: ArtifactKind, media_type: str | None, step: str | None, agent: str) -> Intent:
-    """The intent for a file that is logged now."""
-    now = time.time_ns() // 1000
-    return Intent(id=ids.fresh(), media_type=media_type, name=name, kind=kind, step=step, agent=agent, time=now)
-
-
-def _guess(name: str) -> str:
-    import mimetypes
-
-    return mimetypes.guess_type(name)[0] or artifacts.MEDIA_TYPE
+def _nobody() -> None:
+    """Nobody waits."""
 
 
 def _private(path: Path) -> BinaryIO:

@@ -71,7 +71,10 @@ class Wire:
         self._token = 0
         self._inbox = ""
         self._client = -1
+        self.refusals = 0
+        """Attempts to make the first connection that failed."""
         self._connecting = asyncio.Lock()
+        self._now = asyncio.Event()
 
     @property
     def connected(self) -> bool:
@@ -87,9 +90,20 @@ class Wire:
                     await self._connect()
                 except (BusUnreachable, ConnectionDropped) as error:
                     self._away(str(error))
-                    await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
+                    self.refusals += self._client < 0
+                    await self._pause(RETRY_S[min(tries, len(RETRY_S) - 1)])
                     tries += 1
             self.away_since = None
+
+    async def _pause(self, seconds: float) -> None:
+        self._now.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._now.wait()
+
+    def hurry(self) -> None:
+        """Try to connect now: somebody waits for it."""
+        self._now.set()
 
     async def _connect(self) -> None:
         transport = self.bus.transport
@@ -137,8 +151,9 @@ class Wire:
 
     def _on_trouble(self, trouble: ConnectionDropped | NotPermitted) -> None:
         if isinstance(trouble, ConnectionDropped):
-            self._away("the connection was lost")
-        self._heard.clear()
+            if self._client >= 0:  # an attempt that failed tells itself why
+                self._away("the connection was lost")
+            self._heard.clear()
         for tell in list(self.on_break):
             tell(trouble)
 

@@ -6,35 +6,29 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import os
 from typing import TYPE_CHECKING, Final
 
 from tracecraft.loop import background
-from tracecraft.recording import reader, spool
+from tracecraft.recording import reader, spool, wires
+from tracecraft.recording.adoption import adopt
 from tracecraft.recording.courier import Courier
 from tracecraft.recording.flushed import Flushed
 from tracecraft.recording.journal import Journal
 from tracecraft.recording.position import Position
 from tracecraft.recording.takeover import deliver_folder
 from tracecraft.recording.uploads import Uploads
-from tracecraft.recording.wires import Wires
 from tracecraft_core import ids
 from tracecraft_core.errors import TracecraftError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tracecraft.recording.wire import Wire
     from tracecraft_core.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 MEMORY: Final = "memory"
 """`Flushed.where` when no folder could be made."""
-
-_wires = Wires()
-_adopted: set[tuple[str, str]] = set()
-_adopting: set[asyncio.Task[None]] = set()
 
 
 class Writer:
@@ -52,16 +46,18 @@ class Writer:
         self.uploads = Uploads(folder / spool.UPLOADS if folder else None, self.journal.event)
         self._final: Flushed | None = None
         self._told = False
+        """People know that nothing can be delivered, and where the records are."""
         self._loop = background()
         self._courier = self._loop.start(self._begin())
 
     async def _begin(self) -> Courier:
-        wire = _wires.take(self._settings)
+        wire = wires.take(self._settings)
         courier = Courier(wire, self.owner, self.journal, self.uploads, self.where)
         self.journal.wake = self._waker(courier.delivery.wake)
+        self.journal.want = self._waker(self._prepare)
         self.uploads.wake = self._waker(self.uploads.poke)
         courier.start()
-        _adopt(self._settings, self.owner, wire)
+        adopt(self._settings, self.owner)
         return courier
 
     def _waker(self, function: Callable[[], None]) -> Callable[[], None]:
@@ -70,6 +66,10 @@ class Writer:
                 self._loop.soon(function)
 
         return wake
+
+    def _prepare(self) -> None:
+        with contextlib.suppress(RuntimeError):  # no threads any more: the process ends
+            asyncio.get_running_loop().run_in_executor(None, self.journal.prepare)
 
     def counts(self) -> Flushed:
         """How things stand."""
@@ -89,11 +89,22 @@ class Writer:
             where=self.where,
         )
 
-    async def flush(self, timeout: float | None) -> Flushed:
+    async def flush(self, timeout: float | None, waited: float = 0.0) -> Flushed:
         """Wait for what was taken so far; on the background loop."""
+        since = asyncio.get_running_loop().time() - waited
         if self._final is None and (courier := await self._begun()) is not None:
-            await courier.flush(timeout)
+            await courier.flush(timeout, since=since)
         return self.counts()
+
+    @property
+    def behind(self) -> bool:
+        """Whether the log lacks something that was taken."""
+        return self.journal.position.acked < self.journal.number
+
+    async def settle(self, timeout: float) -> None:
+        """See `Recorder.settle`; on the background loop."""
+        if self._courier.done() and not self._courier.exception():
+            await self._courier.result().settle(timeout)
 
     async def _begun(self) -> Courier | None:
         """The courier; ``None`` when the settings name a bus that nobody could reach."""
@@ -115,6 +126,7 @@ class Writer:
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
         courier = await self._begun()
+        begun = loop.time()
         if courier is not None and self.uploads.waiting:
             await courier.flush(timeout)
         if final is not None:
@@ -122,12 +134,13 @@ class Writer:
         if courier is None:
             self._final = self._finish(complete=False)
             return self._final
-        complete = await courier.flush(max(0.0, until - loop.time()))
+        complete = await courier.flush(max(0.0, until - loop.time()), since=begun)
         if complete:
             await self._take_over_children(until - loop.time())
+        self._told = courier.has_told
         left = self.journal.position.acked >= self.journal.number
         await courier.stop(left=left)
-        _wires.give_back(self._settings)
+        wires.give_back(self._settings)
         self._final = self._finish(complete=complete)
         return self._final
 
@@ -138,14 +151,14 @@ class Writer:
         folders = [path for path in spool.folders(None, self.owner.project, self.owner.run) if path != self._held.path]
         if not folders:
             return
-        wire = _wires.take(self._settings)
+        wire = wires.take(self._settings)
         try:
             with contextlib.suppress(TimeoutError, TracecraftError, OSError):
                 async with asyncio.timeout(seconds):
                     for path in folders:
                         await deliver_folder(wire, path, seconds, server=self.owner.server)
         finally:
-            _wires.give_back(self._settings)
+            wires.give_back(self._settings)
 
     def _finish(self, *, complete: bool) -> Flushed:
         lost = reader.in_memory(self.journal)
@@ -155,20 +168,49 @@ class Writer:
         self.journal.close()
         self.journal.position.close()
         if self._held is None:
+            self._warn(counts)
             return counts
         if complete:
             self._held.remove()
         else:
-            logger.warning(
-                "run %s: %d records and %d uploads are not delivered yet: they lie in %s; "
-                "'tracecraft spool flush' delivers them",
-                self.owner.run,
-                counts.spooled,
-                counts.uploads_waiting,
-                self.where,
-            )
+            self._warn(counts)
             self._held.release()
         return counts
+
+    def _warn(self, counts: Flushed) -> None:
+        """Say what is left, once."""
+        if self._told or counts.complete:
+            return
+        self._told = True
+        if self._held is None:
+            logger.warning(
+                "run %s: %d records and %d uploads are lost, for no spool could be written",
+                self.owner.run,
+                counts.spooled + counts.dropped,
+                counts.uploads_waiting,
+            )
+            return
+        logger.warning(
+            "run %s: %d records and %d uploads are not delivered yet: they lie in %s; "
+            "'tracecraft spool flush' delivers them",
+            self.owner.run,
+            counts.spooled,
+            counts.uploads_waiting,
+            self.where,
+        )
+
+    async def finish(self, parting: tuple[str, str, bytes] | None, timeout: float, waited: float) -> None:
+        """The process ends, and nobody has closed this: deliver what there is, or say where it lies.
+
+        ``waited`` is for how many seconds the end of the process has waited already.
+        """
+        if parting is not None:
+            await self.close(parting, timeout)
+            return
+        counts = await self.flush(timeout, waited)
+        if self._courier.done() and not self._courier.exception():
+            self._told = self._told or self._courier.result().has_told
+        self._warn(counts)
 
     def forsake(self) -> None:
         """In a forked child: this writer is the parent's."""
@@ -191,39 +233,5 @@ def _folder(owner: spool.Owner) -> spool.Held | None:
         return None
 
 
-def _adopt(settings: Settings, owner: spool.Owner, wire: Wire) -> None:
-    """Once a process: deliver what others of this project have left that are gone."""
-    key = (owner.server, owner.project)
-    if key not in _adopted:
-        _adopted.add(key)
-        _wires.take(settings)
-        task = asyncio.create_task(_deliver_left(settings, owner, wire))
-        _adopting.add(task)
-        task.add_done_callback(_adopting.discard)
-
-
-async def _deliver_left(settings: Settings, owner: spool.Owner, wire: Wire) -> None:
-    try:
-        await wire.up()
-        for path in spool.folders(None, owner.project):
-            await deliver_folder(wire, path, server=owner.server)
-    except (TracecraftError, OSError) as error:
-        logger.debug("what others have left in the spool is not delivered: %s", error)
-    finally:
-        _wires.give_back(settings)
-
-
 _kept: list[Writer] = []
 """What a forked child has of its parent: collecting it would end the parent's tasks in the child."""
-
-
-def _forget_after_fork() -> None:
-    global _wires, _adopting
-    _kept_wires.append((_wires, _adopting))
-    _wires, _adopting = Wires(), set()
-    _adopted.clear()
-
-
-_kept_wires: list[tuple[Wires, set[asyncio.Task[None]]]] = []
-
-os.register_at_fork(after_in_child=_forget_after_fork)
