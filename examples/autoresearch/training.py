@@ -108,7 +108,7 @@ def confusion(model: Any, data: Data) -> Figure:
     from matplotlib.figure import Figure
 
     counts = confusion_matrix(data.test_labels, model.predict(data.test))
-    figure = Figure(figsize=(3.2, 3.2), dpi=80, layout="constrained")
+    figure = Figure(figsize=(3.2, 3.2), dpi=80)
     axes = figure.subplots()
     axes.imshow(np.log1p(counts), cmap="Blues")
     for (row, column), count in np.ndenumerate(counts):

@@ -31,7 +31,7 @@ def encode(image: Any) -> tuple[bytes, str]:
         return bytes(image), _media_type(bytes(image))
     drawn = io.BytesIO()
     if callable(getattr(image, "savefig", None)):
-        image.savefig(drawn, format="png", bbox_inches="tight")
+        image.savefig(drawn, format="png")
     elif hasattr(image, "__array_interface__") and hasattr(image, "astype"):
         drawn.write(_array(image))
     elif callable(getattr(image, "save", None)):
