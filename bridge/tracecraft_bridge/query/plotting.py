@@ -113,7 +113,7 @@ async def _reduced(connection: Connection, key: str, source: str, bound: tuple[o
     cursor = await connection.execute(
         f"""
         WITH source AS MATERIALIZED ({source}),
-             ends AS (SELECT min(step)::numeric AS low, greatest(max(step)::numeric - min(step) + 1, %s) AS span
+             ends AS MATERIALIZED (SELECT min(step)::numeric AS low, greatest(max(step)::numeric - min(step) + 1, %s) AS span
                       FROM source)
         SELECT min(step), sum(sum) / nullif(sum(n), 0), min(min), max(max), min(at)
         FROM source, ends GROUP BY floor((step - low) * %s / span) ORDER BY 1
