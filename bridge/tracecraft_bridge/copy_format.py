@@ -39,8 +39,10 @@ MONDAY_S: Final = 4 * 86_400
 REMEMBERED: Final = 20_000
 """Distinct subjects and seconds whose text is kept."""
 
+_LINE: Final = b"%b\t%d\t%b\t%b\t%b\t%b\t%b\t%b\t%b\t%b\t%d\n"
 _ONE_ID: Final = re.compile(rb"NATS/1\.0\r\nNats-Msg-Id: ([A-Za-z0-9_.:=-]+)\r\n\r\n")
 """The headers of most messages."""
+_any: Final = msgspec.json.Decoder()
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _NONE: Final[Mapping[str, str | list[str]]] = {}
 _ORIGIN: Final = (STREAM_SOURCE.encode(), KV_OPERATION.encode(), MARKER_REASON.encode())
@@ -83,28 +85,29 @@ class RowFormat:
 
     def row(self, message: LogMessage, refused: str | None = None) -> Row:
         """The row of a message; ``refused``: why PostgreSQL did not take it, so its body goes to ``raw``."""
-        parts, subject, run = self._subject(message.subject)
-        body, raw, problem = _body(message.body) if refused is None else _raw(message.body, refused)
-        shown, named = _headers(message.headers) if message.headers else (NULL, _NONE)
-        origin_columns, origin, operation = b"\\N\t\\N\t\\N", None, None
-        if parts.family in ("memory", "task") and any(name in message.headers for name in _ORIGIN):
-            origin_columns, origin, operation = _origin(named)
-        if RUN in named and parts.family != "run":
-            run = b"\t".join(NULL if token is None else token.encode() for token in run_and_step(named))
-        time, size = self._time(message.time), len(message.body)
-        columns = (self._epoch, b"%d" % message.seq, time, subject, body, raw, problem, shown, origin_columns, run)
-        line = b"%s\t%d\n" % (b"\t".join(columns), size)
-        microseconds = 0 if time is NEVER else message.time // 1000
-        revision = None if origin is None else origin[1]
-        entry = Entry(self._number, message.seq, microseconds, parts, named, message.body, size, revision, operation)
-        return Row(line, parts.family, problem is not NULL, origin, entry)
+        name, seq, nanoseconds, headers, payload, _, _ = message
+        known = self._subjects.get(name)
+        parts, subject, run = self._subject(name) if known is None else known
+        family = parts.family
+        body, raw, problem = _body(payload) if refused is None else _raw(payload, refused)
+        shown, named = _headers(headers) if headers else (NULL, _NONE)
+        origin_columns, origin, operation, revision = b"\\N\t\\N\t\\N", None, None, None
+        if family != "run":
+            if family in ("memory", "task") and any(word in headers for word in _ORIGIN):
+                origin_columns, origin, operation = _origin(named)
+                revision = None if origin is None else origin[1]
+            if RUN in named:
+                run = b"\t".join([NULL if token is None else token.encode() for token in run_and_step(named)])
+        time, size = self._time(nanoseconds), len(payload)
+        columns = (self._epoch, seq, time, subject, body, raw, problem, shown, origin_columns, run, size)
+        microseconds = 0 if time is NEVER else nanoseconds // 1000
+        entry = Entry(self._number, seq, microseconds, parts, named, payload, size, revision, operation)
+        return Row(_LINE % columns, family, problem is not NULL, origin, entry)
 
     def _subject(self, subject: bytes) -> tuple[SubjectParts, bytes, bytes]:
-        known = self._subjects.get(subject)
-        if known is None:
-            if len(self._subjects) >= REMEMBERED:
-                self._subjects.clear()
-            known = self._subjects[subject] = _subject_columns(subject)
+        if len(self._subjects) >= REMEMBERED:
+            self._subjects.clear()
+        known = self._subjects[subject] = _subject_columns(subject)
         return known
 
     def _time(self, nanoseconds: int) -> bytes:
@@ -148,7 +151,7 @@ def storable_text(data: bytes) -> str:
 def body_problem(body: bytes) -> str | None:
     """Why a body cannot be stored as jsonb, or ``None``."""
     try:
-        msgspec.json.decode(body)
+        _any.decode(body)
     except UnicodeDecodeError:
         return "not UTF-8"
     except RecursionError:

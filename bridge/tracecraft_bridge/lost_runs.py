@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 LOOK_S: Final = 0.5
 SETTLED_S: Final = 5.0
 """Seconds after the last presence lapsed, and after the last event came, before a run counts as crashed."""
-REASON: Final = "the presence of every process that wrote into it lapsed"
+NAMED: Final = 3
+"""Processes that a reason names."""
 _AGENTS: Final = subjects.kv_stream(subjects.AGENTS)
 
 _RUN: Final = """
@@ -38,6 +39,20 @@ _RUN: Final = """
            array(SELECT w.writer FROM run_writer w WHERE w.project = r.project AND w.run = r.run AND w.final IS NULL
                  ORDER BY w.writer LIMIT 100)
     FROM run r WHERE r.project = %s AND r.run = %s
+"""
+_SILENT: Final = """
+    SELECT coalesce(l.body->'origin'->>'pid', '?'), coalesce(l.body->'origin'->>'host', '?'),
+           to_char(w.heard AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+    FROM run_writer w LEFT JOIN LATERAL (
+        SELECT body FROM log WHERE project = w.project AND run = w.run AND family = 'run'
+        AND event IN ('started', 'joined') AND headers->>'Nats-Msg-Id' = w.writer || ':1'
+        ORDER BY epoch DESC, seq DESC LIMIT 1
+    ) l ON true
+    WHERE w.project = %s AND w.run = %s AND w.writer = ANY(%s) ORDER BY w.heard DESC, w.writer
+"""
+_STEP: Final = """
+    SELECT name FROM step_open WHERE project = %(project)s AND run = %(run)s AND step = %(step)s
+    UNION ALL SELECT name FROM step WHERE project = %(project)s AND run = %(run)s AND step = %(step)s LIMIT 1
 """
 
 
@@ -104,10 +119,27 @@ class LostRuns:
     async def _publish(self, project: str, run: str, row: tuple[Any, ...]) -> None:
         _, last_seq, _, open_step, ended_step, writers = row
         step, agent = open_step or ended_step or (None, None)
-        event = RunCrashed(reason=REASON, last_step=step, last_agent=agent, writers=writers)
+        reason = await self._reason(project, run, writers, step, agent, open_step is not None)
+        event = RunCrashed(reason=reason, last_step=step, last_agent=agent, writers=writers)
         subject = subjects.run_event(project, run, subjects.RESERVED_PROJECT, "crashed")
         ack = await self._bus.publish(subject, bodies.encode(event), msg_id=f"crashed={project}={run}={last_seq}")
         self._due[project, run] = time.monotonic() + SETTLED_S
         if not ack.duplicate:
             self._metrics.lost.labels("run").inc()
-            logger.info("run %s of %s has crashed: %s", run, project, REASON)
+            logger.info("run %s of %s has crashed: %s", run, project, reason)
+
+    async def _reason(
+        self, project: str, run: str, writers: list[str], step: str | None, agent: str | None, inside: bool
+    ) -> str:
+        """Which process fell silent, where, when, and in what."""
+        cursor = await self._connection.execute(_SILENT, (project, run, writers))
+        silent = await cursor.fetchall()
+        processes = [f"process {pid} on {host} (last heard at {heard} UTC)" for pid, host, heard in silent[:NAMED]]
+        if len(silent) > NAMED:
+            processes.append(f"{len(silent) - NAMED} more")
+        said = f"{', '.join(processes) or 'every process that wrote into it'} fell silent without ending the run"
+        if step is None:
+            return said
+        cursor = await self._connection.execute(_STEP, {"project": project, "run": run, "step": step})
+        row = await cursor.fetchone()
+        return f"{said}, {'inside' if inside else 'after'} the step {(row and row[0]) or step!r} of {agent}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tracecraft_bridge.continuity import Continuity, Position
 from tracecraft_bridge.copy_format import NANOSECONDS, LogMessage
-from tracecraft_bridge.reader import NATS_AWAY, LogReader, SessionOver
+from tracecraft_bridge.reader import BATCH_BYTES, NATS_AWAY, LogReader, SessionOver
 from tracecraft_bridge.rebuild import rebuild_if_needed
 from tracecraft_bridge.writer import Writer
 from tracecraft_core import topology
@@ -16,6 +16,7 @@ from tracecraft_core.errors import NotPermitted
 
 if TYPE_CHECKING:
     from tracecraft_bridge.database import Connection
+    from tracecraft_bridge.draft import Draft
     from tracecraft_bridge.health import Health
     from tracecraft_bridge.metrics import Metrics
     from tracecraft_bridge.progress import Progress
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 IDLE_S: Final = 0.25
 """Longest wait for a message before the loop looks around (a stop, a lost connection)."""
+LOOK_S: Final = 0.002
+"""Seconds between two looks for messages while a batch is written."""
+PIECE: Final = 100
+"""Messages made ready at a time meanwhile."""
 PAUSE_S: Final = (0.05, 2.0)
 """Shortest and longest pause before a new session."""
 
@@ -93,7 +98,44 @@ class Mirror:
                     await writer.require_server()
                     self._health.alive(0)
                     continue
-                position = await self._write(reader, continuity, writer, position, messages)
+                position = await self._stream(reader, continuity, writer, position, messages)
+
+    async def _stream(
+        self,
+        reader: LogReader,
+        continuity: Continuity,
+        writer: Writer,
+        position: Position,
+        messages: list[LogMessage],
+    ) -> Position:
+        """Write, and what arrived meanwhile after it, until there is nothing more at hand."""
+        draft = writer.draft(messages)
+        while draft.messages and not (self._stopping or writer.rebuild_wanted):
+            writing = asyncio.create_task(self._write(reader, continuity, writer, position, draft))
+            draft = writer.draft()
+            try:
+                await asyncio.wait((writing, writer.folded()), return_when=asyncio.FIRST_COMPLETED)
+                await self._prepare(reader, draft, writing)
+            except asyncio.CancelledError:
+                writing.cancel()
+                raise
+            finally:
+                position = await writing
+        return position
+
+    async def _prepare(self, reader: LogReader, draft: Draft, writing: asyncio.Task[Position]) -> None:
+        """Make the next batch ready while PostgreSQL works at one: each has a core of its own.
+
+        In small pieces, since PostgreSQL must not wait for its next statement meanwhile.
+        """
+        while not writing.done():
+            room = min(PIECE, self._batch - len(draft.messages)) if draft.size < BATCH_BYTES else 0
+            messages = await reader.more(room) if room else []
+            if messages:
+                draft.add(messages)
+                await asyncio.sleep(0)
+            else:
+                await asyncio.wait((writing,), timeout=LOOK_S if room else None)
 
     async def _see_to_streams(self) -> None:
         try:
@@ -116,15 +158,15 @@ class Mirror:
         continuity: Continuity,
         writer: Writer,
         position: Position,
-        messages: list[LogMessage],
+        draft: Draft,
     ) -> Position:
-        rest = messages
+        rest = messages = draft.messages
         while rest:
             size = len(rest)
             run, rest = in_sequence(rest, position.seq)
             self._metrics.duplicates.inc(size - len(run) - len(rest))
             if run:
-                position = await writer.write(position, run)
+                position = await writer.write(position, draft if run is messages else run)
                 self._reached(position, run[-1])
             if rest:
                 position = await self._over_gap(continuity, position, rest[0].seq)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tracecraft_bridge.prices import Prices
 from tracecraft_bridge.projection import events, memory, metrics, talk, tasks
@@ -32,6 +32,13 @@ WEIGHED_EVERY: Final = 32
 """Batches between two looks at how much that is."""
 
 
+class Work(NamedTuple):
+    """Entries between two parts of `Projector.apply`."""
+
+    batch: Batch
+    received: Sequence[Received | Entry]
+
+
 class Projector:
     """Applies entries, in the order of the log; remembers runs between batches.
 
@@ -55,19 +62,32 @@ class Projector:
 
     async def apply(self, connection: Connection, entries: Sequence[Entry]) -> None:
         """Fold entries of one epoch into the tables, within the caller's transaction."""
-        batch = Batch(self._prices)
+        work = await self.load(connection, entries)
+        self.fold(work)
+        await self.write(connection, work)
+
+    async def load(self, connection: Connection, entries: Sequence[Entry]) -> Work:
+        """The first part of `apply`: read what the entries need of the tables."""
+        batch, wanted = Batch(self._prices), Wanted()
         await self._load_runs(connection, entries)
-        wanted = Wanted()
         received = self._receive(batch, entries, wanted)
         await load_wanted(connection, batch, self._runs, wanted)
         await load_buckets(connection, self._runs, _old_buckets(received))
-        for each in received:
+        return Work(batch, received)
+
+    def fold(self, work: Work) -> None:
+        """The second part: change the rows, in memory only."""
+        batch = work.batch
+        for each in work.received:
             if isinstance(each, events.Received):
                 events.fold(batch, each)
             else:
                 _fold_other(batch, each)
-        await write(connection, batch)
-        self._settle(batch)
+
+    async def write(self, connection: Connection, work: Work) -> None:
+        """The last part: write them."""
+        await write(connection, work.batch)
+        self._settle(work.batch)
 
     async def refuse(self, connection: Connection, entry: Entry, reason: str) -> None:
         """Note an event that PostgreSQL did not take, in place of applying it."""

@@ -131,6 +131,13 @@ class LogReader:
         await self._ask()
         return messages
 
+    async def more(self, most: int) -> list[LogMessage]:
+        """Up to ``most`` messages that are here already."""
+        self._require_session()
+        messages = self._drain(most)
+        await self._ask()
+        return messages
+
     async def acknowledge(self, message: LogMessage) -> None:
         """Tell the server that this message and all before it are written down."""
         await self._send(message.reply.decode(), b"+ACK")

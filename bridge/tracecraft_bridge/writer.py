@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import psycopg
@@ -19,6 +17,7 @@ from tracecraft_bridge import origins
 from tracecraft_bridge.continuity import CheckpointMoved, Position
 from tracecraft_bridge.copy_format import COPY, NANOSECONDS, LogMessage, RowFormat, week_of
 from tracecraft_bridge.database import ANSWER_S, NoAnswer
+from tracecraft_bridge.draft import Draft, Tally
 from tracecraft_bridge.partitions import Partitions
 from tracecraft_bridge.projector import VERSION, Projector
 from tracecraft_bridge.reader import SessionOver
@@ -30,10 +29,9 @@ if TYPE_CHECKING:
 
     from tracecraft_bridge.database import Connection
     from tracecraft_bridge.metrics import Metrics
-    from tracecraft_bridge.projection.entry import Entry
 
 SLICE: Final = 500
-"""Rows handed to PostgreSQL at a time: it takes them in while the next ones are formatted."""
+"""Messages that are formatted at a time."""
 
 IDLE_CHECK_S: Final = 1.0
 """Seconds without a write after which an idle bridge asks PostgreSQL whether it is there."""
@@ -45,26 +43,6 @@ class Imported(SessionOver):
     def __init__(self, imports: int) -> None:
         super().__init__(f"{imports} imports")
         self.imports = imports
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What a batch consisted of."""
-
-    families: Counter[str] = field(default_factory=Counter)
-    malformed: int = 0
-    duplicates: int = 0
-    revisions: dict[str, list[int]] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-
-    def __iadd__(self, other: _Tally) -> _Tally:
-        self.families += other.families
-        self.malformed += other.malformed
-        self.duplicates += other.duplicates
-        for stream, run in other.revisions.items():
-            self.revisions.setdefault(stream, []).extend(run)
-        self.entries += other.entries
-        return self
 
 
 class Writer:
@@ -81,20 +59,35 @@ class Writer:
         self._format = RowFormat(epoch)
         self._partitions = Partitions(connection)
         self._heard = time.monotonic()
+        self._folded: asyncio.Future[None] | None = None
 
-    async def write(self, position: Position, messages: Sequence[LogMessage]) -> Position:
+    def folded(self) -> asyncio.Future[None]:
+        """Done when the next `write` has nothing left to do but to wait for PostgreSQL."""
+        if self._folded is None or self._folded.done():
+            self._folded = asyncio.get_running_loop().create_future()
+        return self._folded
+
+    def draft(self, messages: Sequence[LogMessage] = ()) -> Draft:
+        """A batch for `write`."""
+        draft = Draft(self._format)
+        for start in range(0, len(messages), SLICE):
+            draft.add(messages[start : start + SLICE])
+        return draft
+
+    async def write(self, position: Position, batch: Draft | Sequence[LogMessage]) -> Position:
         """Write the messages behind a position and return the new position, committed.
 
         Raises `CheckpointMoved`, and `psycopg.Error` (`NoAnswer`) when PostgreSQL is away.
         """
         began = time.perf_counter()
+        draft = batch if isinstance(batch, Draft) else self.draft(batch)
         try:
             async with asyncio.timeout(ANSWER_S):
-                reached, tally, gaps = await self._write(position, messages)
+                reached, tally, gaps = await self._write(position, draft)
         except TimeoutError:
             raise await self._no_answer() from None
         self._heard = time.monotonic()
-        self._count(tally, gaps, len(messages), time.perf_counter() - began)
+        self._count(tally, gaps, len(draft.messages), time.perf_counter() - began)
         return reached
 
     async def require_server(self) -> None:
@@ -115,61 +108,61 @@ class Writer:
             await self._connection.close()
         return NoAnswer(f"PostgreSQL did not answer within {ANSWER_S:.0f} s")
 
-    async def _write(
-        self, position: Position, messages: Sequence[LogMessage]
-    ) -> tuple[Position, _Tally, list[origins.Hole]]:
-        await self._partitions.ensure({week_of(edge.time // NANOSECONDS) for edge in (messages[0], messages[-1])})
+    async def _write(self, position: Position, draft: Draft) -> tuple[Position, Tally, list[origins.Hole]]:
+        edges = (draft.messages[0], draft.messages[-1])
+        await self._partitions.ensure({week_of(edge.time // NANOSECONDS) for edge in edges})
         async with self._projector.exclusive:
             try:
-                return await self._transaction(position, messages, careful=False)
+                return await self._transaction(position, draft, careful=False)
             except Imported as error:
                 self._imports = error.imports
                 self._projector.forget()
-                return await self._transaction(position, messages, careful=False)
+                return await self._transaction(position, draft, careful=False)
             except REFUSED:
                 self._projector.forget()
-                return await self._transaction(position, messages, careful=True)
+                return await self._transaction(position, draft, careful=True)
             except BaseException:
                 self._projector.forget()
                 raise
 
     async def _transaction(
-        self, position: Position, messages: Sequence[LogMessage], *, careful: bool
-    ) -> tuple[Position, _Tally, list[origins.Hole]]:
-        reached, gaps = Position(position.epoch, messages[-1].seq), list[origins.Hole]()
+        self, position: Position, draft: Draft, *, careful: bool
+    ) -> tuple[Position, Tally, list[origins.Hole]]:
+        reached, gaps = Position(position.epoch, draft.messages[-1].seq), list[origins.Hole]()
         async with self._connection.transaction():
-            tally = await (self._copy_in_halves(messages) if careful else self._copy(messages))
             if careful:
+                tally = await self._copy_in_halves(draft.messages)
                 await apply_in_halves(self._connection, self._projector, tally.entries)
             else:
-                await self._projector.apply(self._connection, tally.entries)
+                tally = draft.tally
+                await self._copy_and_apply(draft)
             if tally.revisions:
                 gaps = await origins.note(self._connection, position, tally.revisions)
             await self._advance(position, reached)
         return reached, tally, gaps
 
-    async def _copy(self, messages: Sequence[LogMessage], refused: str | None = None) -> _Tally:
-        tally = _Tally()
+    async def _copy_and_apply(self, draft: Draft) -> None:
+        """PostgreSQL takes the lines in while the entries are folded."""
+        work = await self._projector.load(self._connection, draft.tally.entries)
         async with self._connection.cursor() as cursor, cursor.copy(COPY) as copy:
-            for start in range(0, len(messages), SLICE):
-                await copy.write(self._lines(messages[start : start + SLICE], refused, tally))
-        return tally
+            for lines in draft.lines:
+                await copy.write(lines)
+            self._projector.fold(work)
+            if self._folded is not None and not self._folded.done():
+                self._folded.set_result(None)
+        await self._projector.write(self._connection, work)
 
-    def _lines(self, messages: Sequence[LogMessage], refused: str | None, tally: _Tally) -> bytes:
-        rows = [self._format.row(message, refused) for message in messages]
-        tally.families.update(row.family for row in rows)
-        for row in rows:
-            tally.malformed += row.malformed
-            tally.entries.append(row.entry)
-            if row.origin is not None and row.origin[0] in origins.SOURCES:
-                tally.revisions.setdefault(row.origin[0], []).append(row.origin[1])
-        return b"".join([row.line for row in rows])
+    async def _copy(self, draft: Draft) -> Tally:
+        async with self._connection.cursor() as cursor, cursor.copy(COPY) as copy:
+            for lines in draft.lines:
+                await copy.write(lines)
+        return draft.tally
 
-    async def _copy_in_halves(self, messages: Sequence[LogMessage]) -> _Tally:
+    async def _copy_in_halves(self, messages: Sequence[LogMessage]) -> Tally:
         """Copy what can be copied; a single message that is refused is kept raw, with the reason."""
         try:
             async with self._connection.transaction():
-                return await self._copy(messages)
+                return await self._copy(self.draft(messages))
         except REFUSED as error:
             if len(messages) == 1:
                 return await self._copy_raw(messages, error)
@@ -178,10 +171,12 @@ class Writer:
         tally += await self._copy_in_halves(messages[middle:])
         return tally
 
-    async def _copy_raw(self, message: Sequence[LogMessage], error: psycopg.Error) -> _Tally:
+    async def _copy_raw(self, message: Sequence[LogMessage], error: psycopg.Error) -> Tally:
         if isinstance(error, psycopg.errors.UniqueViolation):
-            return _Tally(duplicates=1)
-        return await self._copy(message, refused=reason_of(error))
+            return Tally(duplicates=1)
+        draft = self.draft()
+        draft.add(message, refused=reason_of(error))
+        return await self._copy(draft)
 
     async def _advance(self, position: Position, reached: Position) -> None:
         moved = await self._connection.execute(
@@ -199,7 +194,7 @@ class Writer:
             raise Imported(row[1])
         self._imports = row[1]
 
-    def _count(self, tally: _Tally, gaps: list[origins.Hole], size: int, seconds: float) -> None:
+    def _count(self, tally: Tally, gaps: list[origins.Hole], size: int, seconds: float) -> None:
         for family, number in tally.families.items():
             self._metrics.events.labels(family).inc(number)
         self._metrics.malformed.inc(tally.malformed)

@@ -10,6 +10,8 @@ from tracecraft_core.errors import UsageError
 
 MAX_FILES: Final = 1_000
 """Changed files that a handoff carries; a task that changed more is told so."""
+PATIENCE_S: Final = 30.0
+"""Seconds that git may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,13 @@ def changed_files(since: str) -> list[str]:
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=PATIENCE_S
+        )
+    except subprocess.TimeoutExpired:
+        raise UsageError(
+            f"git {arguments[0]} took over {PATIENCE_S:.0f} s: is something wrong with this folder?"
+        ) from None
     except OSError as error:
         raise UsageError(f"git cannot be run ({error.strerror}): install it, or leave the option out") from None
     if done.returncode != 0:

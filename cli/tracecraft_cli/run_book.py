@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tracecraft_core.settings import Settings
 
 _LINES: Final = ".jsonl"
+LOOK_S: Final = 0.01
+"""Seconds between two looks whether another command is through with a book."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,9 @@ class RunBook:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+                os.close(lock)
+                await asyncio.sleep(LOOK_S)  # waiting in a thread could not be given up
+                continue
             if os.fstat(lock).st_nlink:
                 return lock
             os.close(lock)

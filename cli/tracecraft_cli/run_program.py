@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import shutil
 import signal
@@ -40,6 +41,8 @@ CLOSE_S: Final = 60.0
 """Seconds that the last events and uploads may take; what is left then is delivered by a later process."""
 AWAY_S: Final = 2.0
 """The same where the bus or the artifact store is away."""
+BOOKS_S: Final = 10.0
+"""Seconds for what commands inside the program wrote: one that still runs may hold its book."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +136,12 @@ class RunProgram:
         self._signal = number
 
     async def _close_books(self, bus: Bus | None) -> None:
-        """Commands in the program have written all that they will."""
-        for book in list(books(self._settings, self.run)):
-            if book.begun:
-                await book.write(bus, [run_notes.left()], first=run_notes.joined(), last=True)
+        """Commands in the program have written all that they will; one that goes on without it is not waited for."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BOOKS_S):
+                for book in list(books(self._settings, self.run)):
+                    if book.begun:
+                        await book.write(bus, [run_notes.left()], first=run_notes.joined(), last=True)
 
     async def _close(
         self,
@@ -149,14 +154,14 @@ class RunProgram:
     ) -> Flushed:
         agent, failure, patience = self._settings.agent, self._failure(code), CLOSE_S
         for output in outputs:
-            if output.close():
+            if await asyncio.to_thread(output.close):
                 patience = patience if await _store_answers(context, output.path) else AWAY_S
                 kind: run_events.ArtifactKind = "stdout" if output.name == "stdout" else "stderr"
                 recorder.upload(
                     output.path, name=output.path.name, kind=kind, media_type="text/plain", step=self._step, agent=agent
                 )
         changes = folder / "git-diff-stat.txt"
-        if stat := git_facts.diff_stat():
+        if stat := await asyncio.to_thread(git_facts.diff_stat):
             changes.write_text(stat, encoding="utf-8")
             recorder.upload(changes, name=changes.name, kind="text", media_type="text/plain", agent=agent)
         ended = run_events.StepEnded(

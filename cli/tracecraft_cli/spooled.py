@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracecraft.recording.spool import spools  # noqa: TID253 - commands import this module when they run
@@ -12,7 +13,7 @@ from tracecraft_cli.replay.wording import short
 from tracecraft_cli.run_book import all_books, books
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from tracecraft_core.bus import Bus
     from tracecraft_core.settings import Settings
@@ -61,6 +62,41 @@ class Delivered:
         words += [f"{self.lost} lost"] if self.lost else []
         words += [f"the rest waits: {short(self.problem)}"] if self.problem else []
         return "; ".join(words)
+
+
+def elsewhere(project: str) -> list[str]:
+    """What waits for other projects, a line each, with the command that delivers it."""
+    found: dict[str, list[Waiting]] = {}
+    for one in waiting():
+        if one.project != project and (one.events or one.uploads):
+            found.setdefault(one.project, []).append(one)
+    return [
+        f"project {name}: {_amount(each)}, 'tracecraft spool flush -p {name}' delivers it"
+        for name, each in sorted(found.items())
+    ]
+
+
+def of_run(project: str, run: str, writers: Collection[str]) -> str:
+    """What waits here of a run and of these writers, in words; empty when nothing does."""
+    found = [
+        one
+        for one in waiting()
+        if one.project == project
+        and (one.run == run or Path(one.folder).name in writers)
+        and (one.events or one.uploads)
+    ]
+    if not found:
+        return ""
+    who = (
+        "its process delivers it"
+        if all(one.alive for one in found)
+        else f"'tracecraft spool flush -p {project}' delivers it"
+    )
+    return f"on this machine waits {_amount(found)} of it: {who}"
+
+
+def _amount(found: Sequence[Waiting]) -> str:
+    return f"{sum(one.events for one in found)} events, {sum(one.uploads for one in found)} files"
 
 
 def waiting() -> list[Waiting]:

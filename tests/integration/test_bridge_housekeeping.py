@@ -47,12 +47,13 @@ async def _write(bus: Bus, count: int) -> None:
 async def test_what_is_mirrored_and_older_than_the_retention_is_purged(rig: Rig) -> None:
     async with rig.bus() as bus:
         await topology.ensure(bus)
+        bridge = rig.start(retention="3s", housekeeping="0.1s")
         await rig.flood(bus, 100)
-        bridge = rig.start(retention="2s", housekeeping="0.1s")
-        await asyncio.sleep(1)
+        await rig.caught_up(bus)
         assert await _first(bus) == 1
+        await asyncio.sleep(1)  # so long has whoever looks below after the first are gone, and before the second
         await rig.flood(bus, 50)
-        await _until_first(bus, 2)
+        await _until_first(bus, 101)
         assert await _first(bus) == 101
         await _until_first(bus, 151)
         await rig.flood(bus, 10)

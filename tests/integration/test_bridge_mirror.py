@@ -249,6 +249,7 @@ async def _ignore(_: object) -> None:
 
 async def test_times_that_are_years_off_go_to_the_default_partition(rig: Rig) -> None:
     bridge = rig.start()
+    await rig.wait_for_rows(1, "SELECT id FROM epoch")  # it is healthy as soon as it stands by
     bridge.stop()
     now = time.time_ns()
     times = [now, 0, -(2**60), 2**63 - 1, now + 10 * 365 * 86400 * 10**9]

@@ -16,6 +16,7 @@ from tests.support.bridge import Rig
 from tests.support.cli import CommandLine
 from tests.support.folder import short_lived_folder
 from tests.support.written_run import WrittenRun, now
+from tracecraft import AsyncSession
 from tracecraft.artifacts import get_file, put_bytes, put_file
 from tracecraft.queries import ask
 from tracecraft.states import state_at
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tracecraft import AsyncSession
     from tracecraft_stack.postgres import PostgresServer
 
 
@@ -198,6 +198,40 @@ async def test_verify_tells_of_a_complete_run_and_of_each_thing_that_is_wrong(
         assert [writer.missing for writer in late.writers if writer.writer == written.writer] == [
             [(written.number - 2, written.number - 1)]
         ]
+
+
+async def test_verify_tells_of_a_lost_file_and_of_what_a_writer_dropped(file_rig: FileRig, project: str) -> None:
+    async with file_rig.session(project) as session:
+        written = await a_run(session)
+        assert (await verified(session, written.run)).complete
+        [(artifact,)] = file_rig.rig.query("SELECT sha256 FROM artifact WHERE run = %s", written.run)
+        file_rig.remove(artifact)
+        found = await verified(session, written.run)
+        assert (found.complete, found.missing_blobs, found.damaged_blobs) == (False, [artifact], [])
+        full = WrittenRun(session.context.bus, project)
+        await full.begin()
+        await full.event("ended", run_events.RunEnded(status="finished", time=now(), dropped=3))
+        found = await verified(session, full.run)
+        assert (found.complete, [writer.dropped for writer in found.writers]) == (False, [3])
+
+
+async def test_verify_tells_of_entries_that_the_log_lost_before_they_were_mirrored(rig: Rig, project: str) -> None:
+    bridge = rig.start()
+    async with AsyncSession(server=rig.nats.url, project=project, agent="alice") as session:
+        written = WrittenRun(session.context.bus, project)
+        await written.begin()
+        first = await rig.caught_up(session.context.bus)
+        bridge.kill()
+        await written.step("plan")
+        last = await written.event("log", run_events.LogLine(text="the last one lost", time=now()))
+        await session.context.bus.api("STREAM.PURGE.TC_LOG", {"seq": last + 1})
+        await written.end()
+        rig.start()
+        await rig.caught_up(session.context.bus)
+        found = await verified(session, written.run)
+        assert not found.complete
+        assert [(begin, end) for begin, end, _ in found.gaps] == [(first + 1, last)]
+        assert [writer.missing for writer in found.writers] == [[(2, 6)]]
 
 
 async def test_verify_tells_that_a_bundle_was_changed_in_the_store(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
 import re
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.cli import CommandLine
+from tracecraft_core import bodies, subjects
+from tracecraft_core.bus import Bus
+from tracecraft_core.transport import ServerOptions
+from tracecraft_stack.ports import free_port
 
 if TYPE_CHECKING:
     import subprocess
@@ -40,8 +47,9 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout.strip()
 
 
-def result(done: subprocess.CompletedProcess[str]) -> Any:
-    return json.loads(said(done))["result"]
+def result(done: subprocess.CompletedProcess[str], code: int = 0) -> Any:
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)["result"]
 
 
 def trained(cli: CommandLine, lr: str, losses: list[str], *, end: bool = True) -> str:
@@ -142,6 +150,59 @@ def test_a_run_is_deleted_only_when_that_is_really_meant(cli: CommandLine) -> No
     assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
     assert said(cli("runs", "delete", run, "--yes", "--reason", "wrong")) == f"{run} deleted"
     assert result(cli("runs", "--json")) == []
+
+
+def test_what_waits_on_this_machine_is_named_by_verify_and_by_a_flush_of_another_project(
+    cli: CommandLine, place: Path
+) -> None:
+    run = trained(cli, "0.1", ["0.4"], end=False)
+    server, cli.server = (
+        cli.server,
+        f"nats://127.0.0.1:{free_port()}",
+    )  # nobody is there, and it passes for the same bus
+    [books] = (place / "state" / "tracecraft" / "runs").iterdir()
+    same = books.with_name(hashlib.sha256(cli.server.encode()).hexdigest()[:12])
+    same.symlink_to(books)
+    said(cli("run", "log-metric", "loss", "0.3"))
+    said(cli("run", "end"))
+    same.unlink()
+    cli.server = server
+    told = cli("runs", "verify", run)
+    assert told.returncode == 1
+    assert f"on this machine waits 2 events, 0 files of it: 'tracecraft spool flush -p {cli.project}'" in told.stdout
+    flushed = cli("spool", "flush", project=f"{cli.project}-other")
+    assert f"project {cli.project}: 2 events, 0 files, 'tracecraft spool flush -p {cli.project}'" in flushed.stderr
+    said(cli("spool", "flush"))
+    told = cli("runs", "verify", run)
+    assert (told.returncode, "waits" in told.stdout) == (0, False)
+    assert cli("spool", "flush", project=f"{cli.project}-other").stderr.count("\n") == 1
+
+
+async def test_an_exec_that_was_killed_is_a_crashed_run_and_says_which_process_fell_silent(cli: CommandLine) -> None:
+    wrapper = cli.popen("run", "exec", "train", "--", "sleep", "60")
+    assert wrapper.stderr is not None
+    run = wrapper.stderr.readline().split()[1]
+    until = time.monotonic() + 20
+    while not (row := shown(cli, run)) or not row["steps"]:
+        assert time.monotonic() < until
+    wrapper.kill()
+    [writer] = result(cli("runs", "verify", run, "--json"), code=1)["writers"]
+    async with Bus(ServerOptions(servers=(cli.server,))) as bus:  # its presence lapses sooner than in 30 s
+        key = subjects.kv_subject(subjects.AGENTS, cli.project, subjects.run_presence(run, writer["writer"]))
+        presence = bodies.Presence(session=writer["writer"], mode="live", host="h", pid=1, ttl=1)
+        await bus.publish(key, bodies.encode(presence), ttl=1)
+    while (row := shown(cli, run))["status"] == "running":
+        assert time.monotonic() < until + 20
+        await asyncio.sleep(0.5)
+    assert row["status"] == "crashed"
+    assert f"process {wrapper.pid} on {socket.gethostname()} (last heard at " in row["reason"]
+    assert row["reason"].endswith("UTC) fell silent without ending the run, inside the step 'sleep' of w1")
+    assert [one["status"] for one in result(cli("runs", "inspect", run, "--json"))["agents"]] == ["lost"]
+
+
+def shown(cli: CommandLine, run: str) -> Any:
+    rows = [row for row in result(cli("runs", "--json")) if row["run"] == run]
+    return rows[0] if rows else None
 
 
 def test_the_output_of_exec_is_kept_without_secrets(cli: CommandLine, place: Path) -> None:

@@ -36,6 +36,7 @@ import yaml
 
 import tracecraft
 from tests.support.folder import short_lived_folder
+from tracecraft.blocking_runs import Runs
 from tracecraft_cli.main import main
 from tracecraft_core import settings, subjects
 from tracecraft_stack.nats_server import NatsServer
@@ -364,8 +365,9 @@ def test_the_python_reference_has_every_public_name_and_verb() -> None:
     text = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
     faces = (tracecraft.Session, tracecraft.Claim, *_parts())
     verbs = {name for face in faces for name, thing in vars(face).items() if callable(thing) and name[0] != "_"}
-    wanted = {*tracecraft.__all__, *verbs}
-    assert sorted(name for name in wanted if not re.search(rf"`(\w+\.)*{name}\b", text)) == []
+    runs = {f"runs.{name}" for name, thing in vars(Runs).items() if callable(thing) and name[0] != "_"}
+    wanted = {*tracecraft.__all__, *verbs, *runs}
+    assert sorted(name for name in wanted if not re.search(rf"`(\w+\.)*{re.escape(name)}\b", text)) == []
 
 
 def _parts() -> tuple[type, ...]:

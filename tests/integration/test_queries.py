@@ -180,6 +180,27 @@ async def test_a_run_is_told_whole(asker: Asker) -> None:
     assert (bob.model, bob.role, bob.tokens.input, bob.tokens.output, bob.cost) == ("m", "critic", 10, 5, 0.25)
 
 
+async def test_an_agent_that_nobody_ended_is_over_with_its_run(asker: Asker) -> None:
+    for run, status in (("r1", "failed"), ("r2", None)):
+        await asker.start(run)
+        for agent in ("alice", "bob"):
+            await asker.event(run, "agent.started", run_events.AgentStarted(time=now()), agent)
+        await asker.event(run, "agent.ended", run_events.AgentEnded(time=now()), "bob")
+        if status:
+            await asker.event(run, "ended", run_events.RunEnded(status="failed", time=now()))
+    told = {run: (await asker.ask("runs.get", run=run)).agents for run in ("r1", "r2")}
+    assert [(one.agent, one.status, one.ended is None) for one in told["r1"]] == [
+        ("alice", "ended", False),
+        ("bob", "ok", False),
+    ]
+    assert [(one.agent, one.status, one.ended is None) for one in told["r2"]] == [
+        ("alice", "running", True),
+        ("bob", "ok", False),
+    ]
+    running = await asker.ask("runs.list", filter="agent.status = 'running'")
+    assert [row.run for row in running.runs] == ["r2"]
+
+
 async def test_steps_come_in_the_order_in_which_they_began(asker: Asker) -> None:
     await asker.start("r1")
     outer = await asker.step("r1", "outer", opened=True)

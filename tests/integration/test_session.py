@@ -370,6 +370,9 @@ async def test_an_agent_is_online_while_its_session_is_open(session: AsyncSessio
         agents = {agent.name: agent for agent in await other.agents()}
         assert set(agents) == {"alice", "bob"}
         assert (agents["alice"].online, agents["alice"].mode, agents["alice"].tasks) == (True, "live", ("T",))
+    writer = subjects.kv_subject(subjects.AGENTS, other.project, subjects.run_presence("r1", "writer"))
+    await other.context.bus.publish(writer, b'{"v": 1, "session": "w", "mode": "live", "ttl": 30}', ttl=30)
+    assert {agent.name for agent in await other.agents()} == {"alice", "bob"}, "a process that writes a run is no agent"
     await session.close()
     assert [agent.name for agent in await other.agents()] == ["bob"]
     gone = {agent.name: agent for agent in await other.agents(all_=True)}["alice"]

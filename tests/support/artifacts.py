@@ -44,6 +44,11 @@ class FileRig(NamedTuple):
         [(key,)] = self.rig.query("SELECT object_key FROM blob WHERE sha256 = %s", sha256)
         s3(self.seaweed).put_object(Bucket=self.bucket, Key=key, Body=content)
 
+    def remove(self, sha256: str) -> None:
+        """Lose a content behind the bridge's back."""
+        [(key,)] = self.rig.query("SELECT object_key FROM blob WHERE sha256 = %s", sha256)
+        s3(self.seaweed).delete_object(Bucket=self.bucket, Key=key)
+
 
 def s3(seaweed: SeaweedServer) -> S3Client:
     """A client of the store with all rights."""

@@ -27,6 +27,23 @@ def test_order_between_agents_is_chance() -> None:
     assert first_divergence(one.entries, two.entries) is None
 
 
+def test_order_between_what_is_recorded_and_what_is_written_is_chance() -> None:
+    """Records pass through a spool; a write of memory goes straight to the bus and may overtake them."""
+    one, two = Recording(), Recording()
+    for tape, early in ((one, True), (two, False)):
+        for write in (early, not early):
+            if write:
+                tape.put("tc.lab.memory.winner", "svm" if tape is one else "mlp", {"Tc-Agent": "ann"})
+            else:
+                tape.event("ann", "agent.started")
+    found = first_divergence(one.entries, two.entries)
+    assert found is not None
+    assert (found.what, found.place) == ("ann: memory winner differs in its value", 0)
+    found = first_divergence(two.entries, one.entries)
+    assert found is not None
+    assert (found.what, found.place) == ("ann: memory winner differs in its value", 1)
+
+
 def test_first_difference_is_named_with_both_entries() -> None:
     a, b = a_search(), a_search()
     place = next(n for n, entry in enumerate(b.entries) if entry.subject.endswith("step.output"))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.recorded import START, Recording, a_search
 from tracecraft_cli.replay.moment import ALL, KINDS, moment
+from tracecraft_cli.replay.printed import as_json, line
 from tracecraft_cli.replay.rows import MOST_ROWS, rows
 from tracecraft_cli.replay.steps import Span
 from tracecraft_cli.replay.tape import Tape
@@ -55,6 +56,27 @@ def test_an_entry_says_who_did_what(
 ) -> None:
     one = said(subject, body, headers)
     assert (one.kind, one.agent, one.text) == (kind, agent, text)
+
+
+def test_the_clock_of_lines_goes_the_way_of_the_log_and_late_records_say_so() -> None:
+    """A message has the server's time only; an event of a run the writer's too, which is earlier."""
+    second = 1_000_000_000
+    entries = [
+        ("tc.p.msg.bob.ann", "2001-09-09T01:46:40.010Z", {"text": "hi"}),
+        ("tc.p.run.r.ann.log", "2001-09-09T01:46:40.011Z", {"text": "before", "time": second * 1_000_000 + 3_000}),
+        ("tc.p.run.r.ann.log", "2001-09-09T01:46:40.012Z", {"text": "waited", "time": (second - 65) * 1_000_000}),
+    ]
+    moments = [
+        moment(Entry(seq=seq, time=time, subject=subject, body=body))
+        for seq, (subject, time, body) in enumerate(entries)
+    ]
+    assert [line(one, moments[0].stored) for one in moments] == [
+        "0  +0:00.000  ann  to bob: hi",
+        "1  +0:00.001  ann  before",
+        "2  +0:00.002 (recorded 1:05.012 before)  ann  waited",
+    ]
+    told = as_json(moments[2])
+    assert (told["time"], told["stored"]) == ("2001-09-09T01:45:35.000000Z", "2001-09-09T01:46:40.012000Z")
 
 
 @pytest.mark.parametrize("event", run_events.EVENTS)

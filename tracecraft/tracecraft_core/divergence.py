@@ -1,7 +1,8 @@
 """Where two runs part: the first thing that an agent did differently. Pure.
 
-Agents work side by side, so the order between them is chance; each agent's own order is compared. What differs in
-every run (sequences, times, ids of steps, runs and calls, durations) does not count.
+Agents work side by side, so the order between them is chance; each agent's own order is compared. What it records and
+what it writes itself (messages, memory, tasks) are two orders: records pass through a spool, and writes overtake them
+at will. What differs in every run (sequences, times, ids of steps, runs and calls, durations) does not count.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Divergence:
 
     agent: str
     place: int
-    """How many things this agent did alike before, in both."""
+    """How many things this agent did alike before, in both, by the first run's order."""
     a: Entry | None
     """``None``: this agent did nothing more."""
     b: Entry | None
@@ -52,6 +53,13 @@ class _Deed:
     kind: str
     content: Any
     entry: Entry
+    recorded: bool = False
+    """An event of the run, not a write of its own."""
+
+    @property
+    def order(self) -> tuple[str, bool]:
+        """The deeds that have an order among each other."""
+        return self.agent, self.recorded
 
 
 def first_divergence(entries_a: Iterable[Entry], entries_b: Iterable[Entry]) -> Divergence | None:
@@ -70,40 +78,42 @@ def first_divergence(entries_a: Iterable[Entry], entries_b: Iterable[Entry]) -> 
 
 
 class _Comparison:
-    """What each agent did in one run and has not been met in the other."""
+    """What was done in one run and has not been met in the other, order by order."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, tuple[deque[_Deed], deque[_Deed]]] = defaultdict(lambda: (deque(), deque()))
-        self._alike: dict[str, int] = defaultdict(int)
-        self._found: dict[str, Divergence] = {}
+        self._waiting: dict[tuple[str, bool], tuple[deque[_Deed], deque[_Deed]]] = defaultdict(
+            lambda: (deque(), deque())
+        )
+        self._alike: dict[str, list[int]] = defaultdict(list)
+        """Sequences in the first run of what an agent did alike."""
+        self._found: dict[tuple[str, bool], tuple[_Deed | None, _Deed | None]] = {}
 
     def add(self, side: int, deed: _Deed) -> None:
-        if deed.agent in self._found:
+        if deed.order in self._found:
             return
-        waiting = self._waiting[deed.agent]
+        waiting = self._waiting[deed.order]
         waiting[side].append(deed)
         while waiting[0] and waiting[1]:
             a, b = waiting[0].popleft(), waiting[1].popleft()
             if (a.kind, a.content) != (b.kind, b.content):
-                self._note(deed.agent, a, b)
+                self._found[deed.order] = a, b
                 return
-            self._alike[deed.agent] += 1
+            self._alike[deed.agent].append(a.entry.seq)
 
     def first(self) -> Divergence | None:
-        for agent, (rest_a, rest_b) in self._waiting.items():
-            if agent not in self._found and (rest_a or rest_b):
-                self._note(agent, rest_a[0] if rest_a else None, rest_b[0] if rest_b else None)
-        return min(self._found.values(), key=_order, default=None)
+        for order, (rest_a, rest_b) in self._waiting.items():
+            if order not in self._found and (rest_a or rest_b):
+                self._found[order] = rest_a[0] if rest_a else None, rest_b[0] if rest_b else None
+        if not self._found:
+            return None
+        (agent, _), (a, b) = min(self._found.items(), key=lambda found: _place(*found[1]))
+        place = sum(a is None or seq < a.entry.seq for seq in self._alike[agent])
+        return Divergence(agent, place, a.entry if a else None, b.entry if b else None, _words(agent, a, b))
 
-    def _note(self, agent: str, a: _Deed | None, b: _Deed | None) -> None:
-        place = self._alike[agent]
-        entries = a.entry if a else None, b.entry if b else None
-        self._found[agent] = Divergence(agent, place, *entries, _words(agent, a, b))
 
-
-def _order(divergence: Divergence) -> tuple[bool, int]:
-    entry = divergence.a or divergence.b
-    return divergence.a is None, entry.seq if entry else 0
+def _place(a: _Deed | None, b: _Deed | None) -> tuple[bool, int]:
+    deed = a or b
+    return a is None, deed.entry.seq if deed else 0
 
 
 def _words(agent: str, a: _Deed | None, b: _Deed | None) -> str:
@@ -160,7 +170,7 @@ def _run_deed(known: Fact, body: Any) -> _Deed | None:
             return None
     if known.event in ("started", "ended"):
         content = {name: value for name, value in (content or {}).items() if name not in ("name", "tags")}
-    return _Deed(known.tokens[1], known.event, content, known.entry)
+    return _Deed(known.tokens[1], known.event, content, known.entry, recorded=True)
 
 
 def _kept(body: Any) -> Any:

@@ -113,6 +113,8 @@ class AgentRow(msgspec.Struct, frozen=True, kw_only=True):
 
     agent: str
     status: str
+    """``running``, ``ok`` or ``error``; when its run is over and nobody said how it ended, ``ended``, and ``lost``
+    after a crash."""
     started: str
     ended: str | None = None
     model: str | None = None

@@ -16,6 +16,12 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "purpose": ("original", "fork", "replay", "eval"),
 }
 
+AGENT_STATUS: Final = (
+    "CASE WHEN x.status <> 'running' OR r.status = 'running' THEN x.status "
+    "WHEN r.status = 'crashed' THEN 'lost' ELSE 'ended' END"
+)
+"""An agent ``x`` of a run ``r``: one that nobody ended is over with its run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -76,7 +82,7 @@ COLUMNS: Final = {
         Field("agent.name", "text", "x.agent", "run_agent", nullable=False),
         Field("agent.model", "text", "x.model", "run_agent"),
         Field("agent.role", "text", "x.role", "run_agent"),
-        Field("agent.status", "text", "x.status", "run_agent", nullable=False),
+        Field("agent.status", "text", AGENT_STATUS, "run_agent", nullable=False),
         Field("agent.steps", "number", "x.steps", "run_agent", nullable=False),
         Field("agent.errors", "number", "x.errors", "run_agent", nullable=False),
         Field("artifact.name", "text", "x.name", "artifact", nullable=False),

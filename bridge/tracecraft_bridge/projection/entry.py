@@ -41,8 +41,9 @@ class Identity(NamedTuple):
 
 def identity(headers: Mapping[str, str | list[str]]) -> Identity | None:
     """The writer and the number in ``Nats-Msg-Id``; ``None`` for the ids of foreign clients."""
-    found = _IDENTITY.fullmatch(value(headers, subjects.MSG_ID) or "")
-    return Identity(found[1], int(found[2])) if found else None
+    said = headers.get(subjects.MSG_ID)
+    found = _IDENTITY.fullmatch(said[0] if isinstance(said, list) else said or "")
+    return Identity(found[1], int(found[2])) if found is not None else None
 
 
 def run_and_step(headers: Mapping[str, str | list[str]]) -> tuple[str | None, str | None]:

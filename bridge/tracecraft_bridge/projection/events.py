@@ -52,12 +52,14 @@ class Received(NamedTuple):
     event: Any
     """The body; for ``metric`` its chunks; or `Poison`."""
     late: bool
+    again: bool = False
+    """Deletes a run that was deleted before: it may have come back in a bundle."""
 
 
 def receive(batch: Batch, run: RunState, entry: Entry) -> Received | None:
     """Take the number and read the body; ``None`` for a repeat, and for what is of a deleted run."""
     if run.deleted is not None and entry.epoch <= run.deleted:
-        return None
+        return _again(run, entry) if entry.parts.event == DELETED else None
     who = identity(entry.headers)
     late = True
     if who is not None:
@@ -88,7 +90,9 @@ def receive(batch: Batch, run: RunState, entry: Entry) -> Received | None:
 
 def fold(batch: Batch, received: Received) -> None:
     """Change what the event changes; what is wrong with it is noted, and no more."""
-    run, entry, who, event, late = received
+    run, entry, who, event, late, again = received
+    if again and run.row is None:
+        return
     batch.runs[run.project, run.run] = run
     lifecycle.touch(run, entry, who)
     name = entry.parts.event or ""
@@ -105,6 +109,13 @@ def fold(batch: Batch, received: Received) -> None:
             lifecycle.note_end(run, entry, who, poison.count(event.dropped, "dropped"))
     except poison.Poison as error:
         batch.problem(run, entry, str(error))
+
+
+def _again(run: RunState, entry: Entry) -> Received | None:
+    try:
+        return Received(run, entry, None, poison.decode(DECODERS[DELETED], entry.body), True, again=True)
+    except poison.Poison:
+        return None
 
 
 def _writer(run: RunState, entry: Entry, who: Identity) -> Writer:

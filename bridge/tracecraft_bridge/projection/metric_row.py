@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tracecraft_bridge.projection.copy_text import text
 from tracecraft_bridge.projection.table import Table
 
 WIDTHS: Final = (64, 1024, 32768)
@@ -59,19 +60,30 @@ BUCKETS: Final = Table("metric_bucket", BucketRow, ("project", "run", "key", "ag
 class Series:
     """A metric of one agent, or of the whole run, with the buckets at hand, by width and number."""
 
-    __slots__ = ("buckets", "known", "row", "top")
+    __slots__ = ("buckets", "floor", "known", "prefix", "row", "top", "waiting")
 
     def __init__(self, row: SeriesRow, known: bool) -> None:
         self.row = row
         self.buckets: dict[tuple[int, int], BucketRow] = {}
+        self.prefix = "".join(f"{text(column)}\t" for column in (row.project, row.run, row.key, row.agent))
+        """The first columns of its chunks, for COPY."""
+        self.waiting: list[tuple[int, int, float]] = []
+        """Single points, (step, time, value), that the rows do not have yet."""
         self.known = known
         """Whether the table has it: then it may have buckets that are not at hand."""
         self.top = row.step
         """Highest step in the tables: behind its buckets there are none."""
+        self.floor = _floor(self.top)
+        """First step of the newest bucket."""
 
     def settle(self) -> None:
         """What is at hand is in the tables; keep only the newest buckets."""
         self.known, self.top = True, self.row.step
+        self.floor = _floor(self.top)
         if len(self.buckets) > len(WIDTHS):
             newest = {(width, self.top // width) for width in WIDTHS}
             self.buckets = {key: row for key, row in self.buckets.items() if key in newest}
+
+
+def _floor(step: int) -> int:
+    return step - step % WIDTHS[0]

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tracecraft_bridge.projection import poison
 from tracecraft_bridge.projection.batch import AHEAD_US, EARLIEST_US
-from tracecraft_bridge.projection.copy_text import stamp, text
+from tracecraft_bridge.projection.copy_text import stamp
 from tracecraft_bridge.projection.metric_row import LARGEST, WIDTHS, BucketRow, Series, SeriesRow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tracecraft_bridge.projection.batch import Batch
     from tracecraft_bridge.projection.entry import Entry
     from tracecraft_bridge.projection.run_state import RunState
@@ -26,6 +28,7 @@ WHOLE_RUN: Final = ""
 """In the place of an agent: the metric of the run, whoever logged it."""
 NOT_NUMBERS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 MAX_STEP: Final = 2**53
+MAX_KEY: Final = 250
 MAX_POINTS: Final = 100_000
 """In one event; a body has no room for more."""
 
@@ -37,14 +40,14 @@ class Chunk:
 
     __slots__ = ("given", "key", "steps", "times", "values")
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, value: float, step: int | None, time: int) -> None:
         self.key = key
-        self.given: list[int | None] = []
+        self.given: list[int | None] = [step]
         """The steps as they were given."""
         self.steps: list[int] = []
         """The same without holes, by `Steps`."""
-        self.times: list[int] = []
-        self.values: list[float] = []
+        self.times = [time]
+        self.values = [value]
 
 
 class Sums(NamedTuple):
@@ -66,18 +69,21 @@ def chunks(event: Metric) -> list[Chunk]:
     """The points of an event by key, checked. Raises `Poison`."""
     found: dict[str, Chunk] = {}
     for key, value, step, time in event.points:
-        chunk = found.get(key)
-        if chunk is None:
-            chunk = found[key] = Chunk(poison.name(key, "the name of a metric"))
         if value.__class__ is str:
             if value not in NOT_NUMBERS:
                 raise poison.Poison(f"the value of {key} is a text that is no number")
             value = NOT_NUMBERS[value]
         if step is not None and not -MAX_STEP <= step <= MAX_STEP:
             raise poison.Poison(f"a step of {key} is out of range")
-        chunk.values.append(value + 0.0)  # jsonb knows no negative zero
-        chunk.given.append(step)
-        chunk.times.append(time)
+        chunk = found.get(key)
+        if chunk is None:
+            if not 0 < len(key) <= MAX_KEY:
+                poison.name(key, "the name of a metric", MAX_KEY)
+            found[key] = Chunk(key, value + 0.0, step, time)  # jsonb knows no negative zero
+        else:
+            chunk.values.append(value + 0.0)
+            chunk.given.append(step)
+            chunk.times.append(time)
     return list(found.values())
 
 
@@ -96,30 +102,32 @@ class Steps:
         """The next event of the batch."""
         for chunk in found:
             self._number(run, agent, chunk)
-            for one in (agent, WHOLE_RUN):
-                series = run.series.get((chunk.key, one))
-                if series is not None and series.known:
-                    self._want(series, chunk.steps)
+            whole = run.series.get((chunk.key, WHOLE_RUN))
+            if whole is not None and whole.known and min(chunk.steps) < whole.floor:
+                self._want(whole, chunk.steps)
+                own = run.series.get((chunk.key, agent))
+                if own is not None and own.known:
+                    self._want(own, chunk.steps)
 
     def _number(self, run: RunState, agent: str, chunk: Chunk) -> None:
         """A point without a step is the next of its agent."""
-        name = (run.project, run.run, chunk.key, agent)
+        name, given = (run.run, chunk.key, agent, run.project), chunk.given
         newest = self._newest.get(name)
         if newest is None:
             series = run.series.get((chunk.key, agent))
             newest = max(-1, series.row.step) if series is not None else -1
         steps = chunk.steps
-        if None in chunk.given:
-            for step in chunk.given:
+        if None in given:
+            for step in given:
                 steps.append(newest + 1 if step is None else step)
                 newest = max(newest, steps[-1])
-            self._newest[name] = newest
         else:
-            steps += chunk.given  # type: ignore[arg-type]
-            self._newest[name] = max(newest, *steps)
+            steps += given  # type: ignore[arg-type]
+            newest = max(newest, *steps)
+        self._newest[name] = newest
 
     def _want(self, series: Series, steps: list[int]) -> None:
-        if min(steps) // WIDTHS[0] >= series.top // WIDTHS[0]:
+        if min(steps) >= series.floor:
             return
         row = series.row
         for width in WIDTHS:
@@ -130,31 +138,32 @@ class Steps:
 
 def on_metric(batch: Batch, run: RunState, entry: Entry, found: list[Chunk]) -> None:
     """``metric``."""
-    assert run.row is not None
+    row = run.row
+    assert row is not None
     agent = entry.parts.agent or ""
     latest = entry.time + AHEAD_US
     lines = batch.chunks.get((run.project, run.run))
     if lines is None:
         lines = batch.chunks[run.project, run.run] = []
-    shown = f"{text(agent)}\t{entry.epoch}\t{entry.seq}\t{stamp(entry.time)}\t"
+    shown = f"{entry.epoch}\t{entry.seq}\t{stamp(entry.time)}"
     for chunk in found:
-        own = series_of(run, chunk.key, agent)
-        steps, times, values = chunk.steps, chunk.times, chunk.values
+        own, whole = series_of(run, chunk.key, agent), series_of(run, chunk.key, WHOLE_RUN)
+        batch.series[id(own)], batch.series[id(whole)] = own, whole
+        times, values = chunk.times, chunk.values
+        row.points += len(values)
         if not (min(times) >= EARLIEST_US and max(times) <= latest):
             batch.problem(run, entry, "a time cannot be, the server's was taken")
             times = [time if EARLIEST_US <= time <= latest else entry.time for time in times]
-        run.row.points += len(values)
-        whole, ranges = _sums(times, values, 0, len(values)), _ranges(steps, times, values)
-        for series in (own, series_of(run, chunk.key, WHOLE_RUN)):
-            batch.series[id(series)] = series
-            _renew(series.row, chunk, times, whole)
-            for step, sums in ranges:
-                _roll_up(batch, series, step, sums)
         if len(values) == 1:
-            lines.append(f"{run.prefix}{text(chunk.key)}\t{shown}{{{steps[0]}}}\t{{{times[0]}}}\t{{{values[0]!r}}}\n")
+            value, step, time = values[0], chunk.steps[0], times[0]
+            point = (step, time, value)
+            own.waiting.append(point)
+            whole.waiting.append(point)
+            lines.append(f"{own.prefix}{shown}\t{{{step}}}\t{{{time}}}\t{{{value!r}}}\n")
         else:
-            columns = "\t".join("{" + ",".join(map(repr, column)) + "}" for column in (steps, times, values))
-            lines.append(f"{run.prefix}{text(chunk.key)}\t{shown}{columns}\n")
+            _fold_many(batch, (own, whole), chunk, times)
+            columns = "\t".join("{" + ",".join(map(repr, column)) + "}" for column in (chunk.steps, times, values))
+            lines.append(f"{own.prefix}{shown}\t{columns}\n")
 
 
 def series_of(run: RunState, key: str, agent: str) -> Series:
@@ -166,10 +175,95 @@ def series_of(run: RunState, key: str, agent: str) -> Series:
     return found
 
 
+def fold_waiting(batch: Batch) -> None:
+    """Fold the single points that wait in the series of a batch, before these are written."""
+    for series in batch.series.values():
+        if series.waiting:
+            _fold_points(batch, series)
+
+
+def _fold_points(batch: Batch, series: Series) -> None:
+    """The same as folding them one by one."""
+    steps, times, values = zip(*series.waiting, strict=True)
+    series.waiting.clear()
+    row = series.row
+    if not row.points:
+        row.first, row.step = json_number(values[0]), steps[0]
+    _add(row, values)
+    newest = _newest(steps)
+    if steps[newest] >= row.step:
+        row.value, row.step, row.time = json_number(values[newest]), steps[newest], stamp(times[newest])
+    lowest, highest = min(steps), max(steps)
+    for width in WIDTHS:
+        if lowest // width == highest // width:
+            _add_range(batch, series, (width, lowest // width), times, values)
+            continue
+        begin = 0
+        for number, group in groupby([step // width for step in steps]):
+            end = begin + sum(1 for _ in group)
+            _add_range(batch, series, (width, number), times[begin:end], values[begin:end])
+            begin = end
+
+
+def _add_range(
+    batch: Batch, series: Series, name: tuple[int, int], times: Sequence[int], values: Sequence[float]
+) -> None:
+    """Points to one bucket."""
+    last, last_time = json_number(values[-1]), stamp(times[-1])
+    bucket = series.buckets.get(name)
+    if bucket is None:
+        bucket = _bucket(series, name, json_number(values[0]), last, stamp(times[0]), last_time)
+    else:
+        bucket.last, bucket.last_time = last, last_time
+    batch.buckets[id(bucket)] = bucket
+    _add(bucket, values)
+
+
+def _bucket(series: Series, name: tuple[int, int], first: Any, last: Any, first_time: str, last_time: str) -> BucketRow:
+    row = series.row
+    key = (row.project, row.run, row.key, row.agent, *name)
+    bucket = series.buckets[name] = BucketRow(*key, first, last, first_time, last_time)
+    return bucket
+
+
+def _add(row: SeriesRow | BucketRow, values: Sequence[float]) -> None:
+    """Points to a row, one by one."""
+    row.points += len(values)
+    if not math.isfinite(sum(values)):
+        numbers = [value for value in values if math.isfinite(value)]
+        row.nans += len(values) - len(numbers)
+        if not numbers:
+            return
+        values = numbers
+    lowest, highest = min(values), max(values)
+    if row.min is None or lowest < row.min:
+        row.min = lowest
+    if row.max is None or highest > row.max:
+        row.max = highest
+    total = row.sum
+    for value in values:
+        total += value
+    if not -LARGEST <= total <= LARGEST:
+        total = row.sum
+        for value in values:
+            total = _bounded(total + value)
+    row.sum = total
+
+
+def _fold_many(batch: Batch, both: tuple[Series, Series], chunk: Chunk, times: list[int]) -> None:
+    """A chunk of several points: what it adds is summed up first."""
+    values = chunk.values
+    whole, ranges = _sums(times, values, 0, len(values)), _ranges(chunk.steps, times, values)
+    for series in both:
+        if series.waiting:
+            _fold_points(batch, series)
+        _renew(series.row, chunk, times, whole)
+        for step, sums in ranges:
+            _roll_up(batch, series, step, sums)
+
+
 def _ranges(steps: list[int], times: list[int], values: list[float]) -> list[tuple[int, Sums]]:
     """What the points add to each of the narrowest buckets that they meet one after another."""
-    if len(values) == 1:
-        return [(steps[0], _sums(times, values, 0, 1))]
     found, begin = list[tuple[int, Sums]](), 0
     for _, group in groupby([step // WIDTHS[0] for step in steps]):
         end = begin + sum(1 for _ in group)
@@ -189,7 +283,7 @@ def _renew(row: SeriesRow, chunk: Chunk, times: list[int], sums: Sums) -> None:
         row.value, row.step, row.time = json_number(chunk.values[newest]), steps[newest], stamp(times[newest])
 
 
-def _newest(steps: list[int]) -> int:
+def _newest(steps: Sequence[int]) -> int:
     """The place of the highest step; of equal ones the last."""
     if len(steps) == 1:
         return 0
@@ -204,11 +298,7 @@ def _roll_up(batch: Batch, series: Series, step: int, sums: Sums) -> None:
         name = (width, step // width)
         bucket = buckets.get(name)
         if bucket is None:
-            row = series.row
-            bucket = buckets[name] = BucketRow(
-                *(row.project, row.run, row.key, row.agent, *name),
-                *(sums.first, sums.last, sums.first_time, sums.last_time),
-            )
+            bucket = _bucket(series, name, sums.first, sums.last, sums.first_time, sums.last_time)
         _merge(bucket, sums)
         bucket.last, bucket.last_time = sums.last, sums.last_time
         changed[id(bucket)] = bucket
@@ -230,11 +320,6 @@ def _merge(row: SeriesRow | BucketRow, sums: Sums) -> None:
 
 def _sums(times: list[int], values: list[float], begin: int, end: int) -> Sums:
     first, last = values[begin], values[end - 1]
-    if end - begin == 1:
-        time, shown = stamp(times[begin]), json_number(first)
-        if math.isfinite(first):
-            return Sums(1, 0, first, first, first, shown, shown, time, time)
-        return Sums(1, 1, None, None, 0.0, shown, shown, time, time)
     numbers = [value for value in values[begin:end] if math.isfinite(value)]
     edges = (json_number(first), json_number(last), stamp(times[begin]), stamp(times[end - 1]))
     if not numbers:

@@ -28,11 +28,17 @@ RUN_TABLES: Final = (
 """Tables whose rows belong to a run and go with it."""
 
 _STEP_KEY: Final = ("project", "run", "step")
+_DELETE_BUNDLE: Final = """
+    DELETE FROM bundle b WHERE b.project = %s AND b.run = %s AND (b.epoch <= %s OR EXISTS (
+        SELECT FROM epoch e WHERE e.id = b.epoch AND (e.previous, e.imported_at) <= (%s, %s)))
+"""
+"""That of a run imported before the deletion too, and in a rebuild not that of one imported since."""
 _REVIVE: Final = f"{step_row.STEPS.delete} AND t.epoch = k.epoch AND t.first_seq = k.first_seq"
 
 
 async def write(connection: Connection, batch: Batch) -> None:
     """Write everything, within the caller's transaction."""
+    metrics.fold_waiting(batch)
     if batch.revived:
         await connection.execute(_REVIVE, (table.rows(batch.revived),))
     for statement, lines in _copies(batch):
@@ -45,7 +51,7 @@ async def write(connection: Connection, batch: Batch) -> None:
         for key, row in batch.deletions.items():
             for name in RUN_TABLES:
                 await connection.execute(_delete(name), key)
-            await connection.execute(f"{_delete('bundle')} AND epoch <= %s", (*key, row.epoch))
+            await connection.execute(_DELETE_BUNDLE, (*key, row.epoch, row.epoch, row.seq))
         if batch.deletions:
             await connection.execute(DELETED.upsert, (table.rows(batch.deletions.values()),))
 

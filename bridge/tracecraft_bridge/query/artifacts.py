@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_bridge.artifacts.blobs import Blobs
-from tracecraft_bridge.artifacts.errors import BadUpload, ObjectMissing, StoreAway, UploadRefused
+from tracecraft_bridge.artifacts.errors import BadUpload, ObjectMissing, UploadRefused
 from tracecraft_bridge.artifacts.uploads import Commits, Uploads
 from tracecraft_bridge.query import runs
 from tracecraft_bridge.query.pages import checked_limit, decode_cursor, encode_cursor, fitting
-from tracecraft_bridge.query.refusal import away, bad_question, conflict, not_found
+from tracecraft_bridge.query.refusal import bad_question, conflict, not_found
 from tracecraft_bridge.query.values import moment
 from tracecraft_core.queries import ArtifactRow, ArtifactsPage, Download
 
@@ -97,8 +97,6 @@ def _uploads(asked: Asked) -> Uploads:
 def _refusals(kind: str, name: str) -> Iterator[None]:
     try:
         yield
-    except StoreAway as error:
-        raise away(error.reason, error.hint) from error
     except BadUpload as error:
         raise bad_question(error.reason, error.hint) from None
     except UploadRefused as error:

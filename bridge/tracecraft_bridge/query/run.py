@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from tracecraft_bridge.filters.fields import AGENT_STATUS
 from tracecraft_bridge.query import runs
 from tracecraft_bridge.query.pages import ROWS_BYTES, fitting
 from tracecraft_bridge.query.values import moment, money, number
@@ -28,17 +29,20 @@ _RUN: Final = f"""
            error_type, error_message, last_step, forked_from, forked_at
     FROM run WHERE project = %s AND run = %s
 """
-_AGENTS: Final = """
-    SELECT a.agent, a.status, a.started, a.ended, a.model, a.role, a.steps, a.errors, a.last_step,
+_AGENTS: Final = f"""
+    SELECT x.agent, {AGENT_STATUS}, x.started,
+           CASE WHEN x.status = 'running' AND r.status <> 'running' THEN r.ended ELSE x.ended END,
+           x.model, x.role, x.steps, x.errors, x.last_step,
            c.input, c.cache_read, c.cache_write, c.output, c.reasoning, c.cost
-    FROM run_agent a LEFT JOIN (
+    FROM run_agent x JOIN run r USING (project, run) LEFT JOIN (
         SELECT agent, sum(input_tokens) AS input, sum(cache_read_tokens) AS cache_read,
                sum(cache_write_tokens) AS cache_write, sum(output_tokens) AS output, sum(reasoning_tokens) AS reasoning,
                sum(amount) FILTER (WHERE currency = 'USD') AS cost
         FROM cost_entry WHERE project = %s AND run = %s AND counted GROUP BY agent
-    ) c USING (agent)
-    WHERE a.project = %s AND a.run = %s ORDER BY a.first_seq, a.agent LIMIT %s
+    ) c ON c.agent = x.agent
+    WHERE x.project = %s AND x.run = %s ORDER BY x.first_seq, x.agent LIMIT %s
 """
+"""An agent that nobody ended is over with its run."""
 _METRICS: Final = """
     SELECT key, agent, value, step, time, first, min, max, sum / nullif(points - nans, 0), points, nans
     FROM metric_latest WHERE project = %s AND run = %s ORDER BY agent <> '', key, agent LIMIT %s

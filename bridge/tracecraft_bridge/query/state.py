@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from tracecraft_bridge.artifacts.blobs import Blobs
-from tracecraft_bridge.artifacts.errors import ObjectMissing, StoreAway
+from tracecraft_bridge.artifacts.errors import ObjectMissing
 from tracecraft_bridge.bundles import spans
 from tracecraft_bridge.bundles.checkpoint import state
 from tracecraft_bridge.bundles.extent import extent
 from tracecraft_bridge.query import runs
 from tracecraft_bridge.query.pages import ROWS_BYTES, decode_cursor, encode_cursor
-from tracecraft_bridge.query.refusal import away, bad_question, conflict, not_found
+from tracecraft_bridge.query.refusal import bad_question, conflict, not_found
 from tracecraft_core.errors import Damaged, UsageError
 from tracecraft_core.queries import State
 
@@ -59,8 +59,6 @@ def refusals() -> Iterator[None]:
         raise conflict(str(error)) from None
     except ObjectMissing as error:
         raise not_found("content", error.name, "the artifact store has lost it") from None
-    except StoreAway as error:
-        raise away(error.reason, error.hint) from None
 
 
 async def _run(connection: Connection, project: str, given: str | None) -> Extent | None:

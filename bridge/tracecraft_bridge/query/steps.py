@@ -58,7 +58,8 @@ async def _read(
     begins = "epoch, first_seq, step, agent, name, kind"
     query = f"""
         (SELECT {begins}, status, started, ended, duration_us, last_seq, parent, task,
-                coalesce(error_type || ': ' || error_message, error_type, error_message), {_SHARED}
+                coalesce(nullif(error_type, 'Error') || ': ' || nullif(error_message, ''),
+                         nullif(error_message, ''), error_type), {_SHARED}
          FROM step WHERE {ended} ORDER BY epoch, first_seq, step LIMIT %s)
         UNION ALL
         (SELECT {begins}, 'open', started, NULL, NULL, NULL, parent, task, NULL, {_SHARED}

@@ -74,7 +74,7 @@ def _common(entries: list[Entry], found: Divergence) -> list[Moment]:
 def _told(source: Source, other: Source, found: Divergence | None, common: list[Moment]) -> str:
     if found is None:
         return f"{source.run} and {other.run} did the same"
-    start = common[0].time if common else 0
+    start = common[0].stored if common else 0
     alike = f"{found.agent} did {found.place} things alike" + (", at last:" if common else "")
     before = [f"  {printed.line(one, start)}" for one in common]
     sides = [_side("a", source, found.a, start), _side("b", other, found.b, 0)]
@@ -85,7 +85,7 @@ def _side(name: str, source: Source, entry: Entry | None, start: int) -> str:
     if entry is None:
         return f"{name} {source.run}: nothing more"
     one = moment(entry)
-    return f"{name} {source.run}: {printed.line(one, start or one.time)}"
+    return f"{name} {source.run}: {printed.line(one, start or one.stored)}"
 
 
 def _facts(found: Divergence) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class Moment:
     """Its place in the log."""
     time: int
     """Microseconds since 1970: of the writer's clock where that can be believed, else of the server's."""
+    stored: int
+    """Microseconds since 1970 of the server's clock: when it came into the log. These go up with the sequences."""
     agent: str
     """Who did it; empty where nobody says."""
     kind: str
@@ -105,6 +107,7 @@ def moment(entry: Entry) -> Moment:
     return Moment(
         seq=entry.seq,
         time=server,
+        stored=server,
         agent=_who(family, tokens, entry, body),
         kind=kind,
         event=_event(family, tokens, entry, body),
@@ -129,6 +132,7 @@ def _of_run(entry: Entry, tokens: list[str], body: Mapping[str, Any], server: in
     return Moment(
         seq=entry.seq,
         time=believed(body.get("time"), server),
+        stored=server,
         agent=tokens[4],
         kind=kind,
         event=event,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.output import compact
 from tracecraft_cli.quotation import columns, neutral, oneline
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tracecraft_cli.replay.moment import Moment
     from tracecraft_cli.replay.tape import Tape
     from tracecraft_core.queries import State
+LATE_US: Final = 2_000_000
+"""A record that came into the log so much later waited in a spool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +43,21 @@ async def print_tape(tape: Tape, choice: Choice, write: Callable[[Moment, int], 
     while await tape.more():
         for moment in tape.moments[place:]:
             if choice.takes(moment):
-                write(moment, tape.moments[0].time)
+                write(moment, tape.moments[0].stored)
                 told += 1
         place = len(tape.moments)
     return told
 
 
 def line(moment: Moment, start: int) -> str:
-    """``412  +0:03.140  ann  fails in fit (tool_call) after 210 ms: ValueError: out of memory``."""
+    """``412  +0:03.140  ann  fails in fit (tool_call) after 210 ms: ValueError: out of memory``.
+
+    The clock is the server's, which goes the way of the sequences; what came much later than it happened says so.
+    """
     mark = "! " if moment.error else ""
-    begin = f"{moment.seq}  {since(moment.time - start)}  {neutral(moment.agent or '-')}  {mark}"
+    late = moment.stored - moment.time
+    when = f"{since(moment.stored - start)}{f' (recorded {since(late)[1:]} before)' if late >= LATE_US else ''}"
+    begin = f"{moment.seq}  {when}  {neutral(moment.agent or '-')}  {mark}"
     return begin + oneline(moment.text, max(40, columns() - len(begin)))
 
 
@@ -64,7 +71,7 @@ def since(microseconds: int) -> str:
 
 def as_json(moment: Moment) -> dict[str, Any]:
     """All that is known of a moment; what it says whole is in its entry of the log."""
-    return {**dataclasses.asdict(moment), "time": rfc3339(moment.time)}
+    return {**dataclasses.asdict(moment), "time": rfc3339(moment.time), "stored": rfc3339(moment.stored)}
 
 
 def state_text(state: State) -> str:

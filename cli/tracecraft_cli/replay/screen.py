@@ -173,7 +173,12 @@ class ReplayApp(App[None]):
 
     def _facts(self, moment: Moment) -> list[tuple[str, str]]:
         step = self.tape.steps.get(moment.run, moment.step)
-        facts = [("agent", moment.agent or "-"), ("time", rfc3339(moment.time)), ("sequence", str(moment.seq))]
+        facts = [
+            ("agent", moment.agent or "-"),
+            ("time", rfc3339(moment.time)),
+            ("in the log", rfc3339(moment.stored)),
+            ("sequence", str(moment.seq)),
+        ]
         if step is not None:
             took = "open" if step.end is None else f"{step.status}, {since(step.end - step.start).removeprefix('+')}"
             facts += [("step", f"{step.name} ({step.kind}) {took}"), ("step id", step.step)]

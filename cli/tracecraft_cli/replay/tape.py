@@ -146,8 +146,8 @@ class Tape:
             return self.position(span.first_seq)
         if where.time is not None:
             time = where.time
-            await self.load(lambda: bool(self.moments) and self.moments[-1].time >= time)
-            found = (place for place, one in enumerate(self.moments) if one.time >= time)
+            await self.load(lambda: bool(self.moments) and self.moments[-1].stored >= time)
+            found = (place for place, one in enumerate(self.moments) if one.stored >= time)
             return self._inside(next(found, len(self.moments)))
         seq = where.seq or 0
         await self.load(lambda: bool(self.moments) and self.moments[-1].seq >= seq)

@@ -168,7 +168,7 @@ def _usage(body: _Body) -> _Said:
 def _metric(body: _Body) -> _Said:
     points = body.get("points")
     if not isinstance(points, list):
-        return f"metric {short(points)}", False
+        return f"metric {short(body if points is None else points)}", False
     shown = [f"{p[0]}={short(p[1])}" for p in points[:6] if isinstance(p, list) and len(p) > 1]
     return "metric " + ", ".join(shown) + (f" and {len(points) - 6} more" if len(points) > 6 else ""), False
 

@@ -60,10 +60,13 @@ async def _run(common: Common, session: AsyncSession, run_id: str, deep: bool) -
     import msgspec
 
     from tracecraft.queries import ask
+    from tracecraft_cli import spooled
     from tracecraft_cli.proof import lines
     from tracecraft_core.queries import RunVerification, VerifyQuestion
 
     question = VerifyQuestion(run=run_id, deep=deep)
     found = await ask(session.context, "runs.verify", question, RunVerification, patience=600.0)
-    emit(common.as_json, msgspec.to_builtins(found), "\n".join(lines(found)))
+    here = spooled.of_run(session.project, found.run, {writer.writer for writer in found.writers})
+    result = {**msgspec.to_builtins(found), "here": here or None}
+    emit(common.as_json, result, "\n".join([*lines(found), *([here] if here else [])]))
     return found.complete

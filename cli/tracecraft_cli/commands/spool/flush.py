@@ -38,6 +38,8 @@ def command(common: Common, timeout: float) -> None:
             told += 1
         if not told:
             note(f"nothing waits for project {session.project}")
+            for line in spooled.elsewhere(session.project):
+                note(line)
 
     run(common, work, acts=False)
     if failed:
