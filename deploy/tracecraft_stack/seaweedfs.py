@@ -35,8 +35,9 @@ PARTS: Final = ("master", "volume", "filer", "s3")
 class SeaweedServer(Server):
     """``weed server`` with filer and S3.
 
-    Its inner HTTP ports want tokens signed with a generated key, so that only holders of the S3 keys get at data; its
-    gRPC ports on loopback are open to other users of the machine.
+    The HTTP ports of volumes and filer want tokens signed with a generated key, and the master's is switched off: it
+    would delete a bucket for whoever asks. So only holders of the S3 keys get at data; its gRPC ports on loopback are
+    open to other users of the machine.
 
     Args:
         folder: holds configuration and data.
@@ -73,9 +74,9 @@ class SeaweedServer(Server):
         return f"http://{LOOPBACK}:{self._http['s3']}"
 
     @property
-    def master_port(self) -> int:
-        """Where the master answers, who looks after the volumes."""
-        return self._http["master"]
+    def master(self) -> str:
+        """Where ``weed shell`` finds the master, who looks after the volumes."""
+        return f"{LOOPBACK}:{self._http['master']}.{self._grpc['master']}"
 
     def prepare(self) -> None:
         """Writes the S3 identity, the signing keys and the growth of volumes; weed reads them from its folder."""
@@ -90,7 +91,8 @@ class SeaweedServer(Server):
         ports += [f"-{part}.port.grpc={port}" for part, port in self._grpc.items()]
         argv: list[str | Path] = [
             *(binaries.weed(), "server", f"-dir={self.folder / 'data'}", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}"),
-            *("-filer", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={self.folder / 's3.json'}"),
+            *("-disableHttp", "-filer", "-s3", f"-s3.config={self.folder / 's3.json'}"),
+            *("-s3.port.iceberg=0", "-s3.port.lance=0"),
             *(f"-master.garbageThreshold={GARBAGE}", f"-master.vacuumIntervalSeconds={VACUUM_S}"),
             *("-volume.max=0", f"-master.volumeSizeLimitMB={VOLUME_MB}", "-volume.preStopSeconds=0"),
             # Alone it elects itself; with the default of 10 s every later start takes 10 s longer than the first.
@@ -108,8 +110,10 @@ class SeaweedServer(Server):
         return *self._http.values(), *self._grpc.values()
 
     def _has_room(self) -> bool:
-        status, body = http_get(self._http["master"], "/dir/status")
-        return status == 200 and json.loads(body)["Topology"]["Max"] > 0
+        """Whether the volume server has told the master, who has elected itself, what it can hold."""
+        status, body = http_get(self._http["master"], "/cluster/status")
+        leads = status == 200 and json.loads(body).get("IsLeader") is True
+        return leads and http_status(self._http["volume"], "/healthz") == 200
 
     def _identities(self) -> object:
         keys = {"accessKey": self.access_key, "secretKey": self.secret_key}

@@ -266,8 +266,11 @@ def test_seaweedfs_keeps_objects_over_a_kill_and_lets_no_stranger_in(bare_option
             store.put_object(Bucket=bucket, Key="k", Body=b"x" * 100_000)
         with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
             s3("wrong").list_buckets()
-        filer = stack.seaweedfs._http["filer"]
-        assert http_get(filer, "/buckets/first/k")[0] == 401
+        inner = stack.seaweedfs._http
+        assert http_get(inner["filer"], "/buckets/first/k")[0] == 404
+        for part, answer in (("master", 404), ("volume", 401)):
+            assert http_get(inner[part], "/col/delete?collection=first")[0] == answer
+            assert http_get(inner[part], "/admin/volume/delete?volume=1")[0] == answer
         stack.seaweedfs.kill()
         _next(events, "seaweedfs", Change.RESTARTED)
         deadline = time.monotonic() + 30

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import time
-import urllib.request
 from typing import TYPE_CHECKING
 
 from tests.support.artifacts import FileRig, store_settings
@@ -15,6 +15,8 @@ from tracecraft_core import ids
 from tracecraft_core.bodies import encode
 from tracecraft_core.queries import GetQuestion, PutQuestion, Upload
 from tracecraft_core.run_events import Artifact, RunStarted
+from tracecraft_stack import binaries
+from tracecraft_stack.seaweedfs import GARBAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,8 +91,15 @@ async def until(holds: Callable[[], bool], patience: float = 20.0) -> None:
 def compact(seaweed: SeaweedServer) -> None:
     """What the master does by itself after a minute or three, with the threshold from its own settings."""
     time.sleep(0.5)  # the filer tells the volumes of deletions by and by, and nobody says when it is through
-    with urllib.request.urlopen(f"http://127.0.0.1:{seaweed.master_port}/vol/vacuum", timeout=30) as answer:
-        assert answer.status == 200
+    subprocess.run(
+        [binaries.weed(), "shell", f"-master={seaweed.master}"],
+        input=f"lock\nvolume.vacuum -garbageThreshold {GARBAGE}\nunlock\n",
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=True,
+        cwd=seaweed.folder,
+    )
 
 
 def on_disk(folder: Path) -> int:
