@@ -76,10 +76,13 @@ class Row(NamedTuple):
 
 
 class RowFormat:
-    """Formats rows of one epoch; remembers the text of subjects and seconds, which repeat."""
+    """Formats rows of one epoch; remembers the text of subjects and seconds, which repeat.
 
-    def __init__(self, epoch: int) -> None:
-        self._number, self._epoch = epoch, b"%d" % epoch
+    With ``runs``, those of a bundle, what was written inside of another run counts as written inside of none.
+    """
+
+    def __init__(self, epoch: int, runs: frozenset[str] | None = None) -> None:
+        self._number, self._epoch, self._runs = epoch, b"%d" % epoch, runs
         self._subjects: dict[bytes, tuple[SubjectParts, bytes, bytes]] = {}
         self._seconds: dict[int, bytes] = {}
 
@@ -96,7 +99,9 @@ class RowFormat:
             if family in ("memory", "task") and any(word in headers for word in _ORIGIN):
                 origin_columns, origin, operation = _origin(named)
                 revision = None if origin is None else origin[1]
-            if RUN in named:
+            if RUN in named and self._runs is not None and run_and_step(named)[0] not in self._runs:
+                named = {name: value for name, value in named.items() if name != RUN}
+            elif RUN in named:
                 run = b"\t".join([NULL if token is None else token.encode() for token in run_and_step(named)])
         time, size = self._time(nanoseconds), len(payload)
         columns = (self._epoch, seq, time, subject, body, raw, problem, shown, origin_columns, run, size)

@@ -27,11 +27,15 @@ class NotWhole(TracecraftError):
         super().__init__("the projections are being made again just now: try again later")
 
 
-async def import_entries(connection: Connection, epoch: int, messages: Sequence[LogMessage]) -> None:
+async def import_entries(
+    connection: Connection, epoch: int, messages: Sequence[LogMessage], runs: frozenset[str] | None = None
+) -> None:
     """Write entries of the epoch ``epoch`` (reason ``imported``), within the caller's transaction.
 
-    The mirror waits with its next commit until that transaction is through. Raises `NotWhole`, and `psycopg.Error` for
-    what PostgreSQL refuses.
+    With ``runs``, those of the bundle, a ``Tc-Run`` that names another one stays a header and is otherwise passed over.
+    Which entries may come in at all is for the caller to check (`tracecraft_core.bundle.rules`). The mirror waits with
+    its next commit until that transaction is through. Raises `NotWhole`, and `psycopg.Error` for what PostgreSQL
+    refuses.
     """
     cursor = await connection.execute("SELECT version FROM projection FOR SHARE")
     row = await cursor.fetchone()
@@ -45,7 +49,7 @@ async def import_entries(connection: Connection, epoch: int, messages: Sequence[
     if not messages:
         return
     await Partitions(connection).ensure({week_of(message.time // NANOSECONDS) for message in messages})
-    form, projector = RowFormat(epoch), Projector()
+    form, projector = RowFormat(epoch, runs), Projector()
     await projector.prepare(connection)
     rows = [form.row(message) for message in messages]
     async with connection.cursor() as writing, writing.copy(COPY) as copy:

@@ -1,8 +1,9 @@
 """Which runs have crashed: every process that wrote into one is gone, and it was never ended.
 
-A process keeps a presence fresh for each run that it writes into. That a run ever had one is noted in the table
-``run_presence``, so that a crash is found even when no bridge was there to see it lapse; a run that never had one (of
-single commands, of foreign clients) is never closed. An event that comes later after all takes the run back.
+A process keeps a presence fresh for each run that it writes into. That it ever had one is noted in the table
+``run_presence``, so that a crash is found even when no bridge was there to see it lapse. A process that said ``left``
+has not crashed: a run that all of them have left stays open, as one that never had any (of single commands, of foreign
+clients), until somebody ends it. An event that comes later after all takes the run back.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ _RUN: Final = """
             ORDER BY o.epoch DESC, o.first_seq DESC LIMIT 1),
            (SELECT array[s.step, s.agent] FROM step s WHERE s.project = r.project AND s.run = r.run
             ORDER BY s.epoch DESC, s.first_seq DESC LIMIT 1),
-           array(SELECT w.writer FROM run_writer w WHERE w.project = r.project AND w.run = r.run AND w.final IS NULL
-                 ORDER BY w.writer LIMIT 100)
+           array(SELECT n.writer FROM run_presence n LEFT JOIN run_writer w USING (project, run, writer)
+                 WHERE n.project = r.project AND n.run = r.run AND w.final IS NULL ORDER BY n.writer LIMIT 100)
     FROM run r WHERE r.project = %s AND r.run = %s
 """
 _SILENT: Final = """
@@ -62,7 +63,8 @@ class LostRuns:
     def __init__(self, bus: Bus, connection: Connection, progress: Progress, metrics: Metrics) -> None:
         self._bus, self._connection = bus, connection
         self._progress, self._metrics = progress, metrics
-        self._noted: set[tuple[str, str]] = set()
+        self._noted: dict[tuple[str, str], set[str]] = {}
+        """Writers whose presences are noted, by run."""
         self._due: dict[tuple[str, str], float] = {}
         """When to look at a run, by the monotonic clock."""
 
@@ -83,19 +85,20 @@ class LostRuns:
                     await self._look(*key)
 
     async def _on_change(self, stored: Stored) -> None:
-        _, _, project, run, _ = stored.subject.split(".", 4)
+        _, _, project, run, writer = stored.subject.split(".", 4)
         key = (project, run)
         if stored.lapsed or stored.deleted:
             self._due[key] = time.monotonic() + SETTLED_S
-        elif key not in self._noted:
+        elif writer not in self._noted.get(key, ()):
             await self._connection.execute(
-                "INSERT INTO run_presence (project, run) VALUES (%s, %s) ON CONFLICT DO NOTHING", key
+                "INSERT INTO run_presence (project, run, writer) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                (*key, writer),
             )
-            self._noted.add(key)
+            self._noted.setdefault(key, set()).add(writer)
 
     async def _look_at_all(self) -> None:
         """Look soon at every run whose presence may have lapsed while nobody watched."""
-        cursor = await self._connection.execute("SELECT project, run FROM run_presence")
+        cursor = await self._connection.execute("SELECT DISTINCT project, run FROM run_presence")
         for project, run in await cursor.fetchall():
             self._due.setdefault((project, run), time.monotonic() + SETTLED_S)
 
@@ -107,14 +110,15 @@ class LostRuns:
         await self._progress.caught_up(self._bus)
         cursor = await self._connection.execute(_RUN, (project, run))
         row = await cursor.fetchone()
-        if row is not None and row[0] == "running":
+        silent = row is not None and row[5]
+        if row is not None and row[0] == "running" and silent:
             if row[2] < SETTLED_S:  # something of it is still coming in
                 self._due[project, run] = time.monotonic() + SETTLED_S - row[2]
                 return
             await self._publish(project, run, row)
         else:
             await self._connection.execute("DELETE FROM run_presence WHERE project = %s AND run = %s", (project, run))
-            self._noted.discard((project, run))
+            self._noted.pop((project, run), None)
 
     async def _publish(self, project: str, run: str, row: tuple[Any, ...]) -> None:
         _, last_seq, _, open_step, ended_step, writers = row

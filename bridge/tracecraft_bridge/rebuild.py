@@ -36,10 +36,11 @@ BYTES: Final = 16 * 1024 * 1024
 """At most so much of the log in one transaction, about."""
 
 _NEXT: Final = f"""
-    SELECT seq, time, subject, body, raw, headers, origin_seq, operation, size FROM (
+    SELECT seq, time, subject, body, raw, headers, origin_seq, operation, size, run FROM (
         SELECT *, sum(coalesce(size, 1000)) OVER (ORDER BY seq) - coalesce(size, 1000) AS bytes_before FROM (
             SELECT seq, CASE WHEN isfinite(time) THEN (extract(epoch FROM time) * 1000000)::bigint ELSE 0 END AS time,
-                   subject, body::text AS body, raw, headers::text AS headers, origin_seq, operation, size
+                   subject, body::text AS body, raw, headers::text AS headers, origin_seq, operation, size,
+                   run
             FROM log WHERE epoch = %s AND seq > %s AND seq <= %s ORDER BY seq LIMIT {ROWS}
         ) page
     ) counted WHERE bytes_before < {BYTES} ORDER BY seq
@@ -156,8 +157,10 @@ async def _advance(connection: Connection, last: Entry) -> None:
 
 
 def _entry(epoch: int, row: tuple[Any, ...]) -> Entry:
-    seq, time, subject, body, raw, headers, origin_seq, operation, size = row
+    seq, time, subject, body, raw, headers, origin_seq, operation, size, run = row
     read = raw if raw is not None else body.encode() if body is not None else b""
     named = msgspec.json.decode(headers) if headers is not None else {}
+    if run is None:  # of an imported epoch: a run that is not in the bundle
+        named.pop(subjects.RUN, None)
     parts = subject_parts(subject)
     return Entry(epoch, seq, time, parts, named, read, len(read) if size is None else size, origin_seq, operation)

@@ -69,13 +69,16 @@ class CurrentRun:
             )
         return run
 
-    def set(self, run: str) -> bool:
-        """Make a run current here; ``False`` when there is no place to remember it."""
+    def set(self, run: str, inside: str | None = None) -> bool:
+        """Make a run current here; ``False`` when there is no place to remember it.
+
+        When it ends, ``inside`` is current again, if it was before; another run that was current here is not.
+        """
+        stack = self._stack(self._mark(self._folder))
+        outer = stack[: stack.index(inside) + 1] if inside in stack else []
         try:
             self._marks.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh = self._mark(self._folder).with_suffix(f".{os.getpid()}")
-            fresh.write_text(run, encoding="utf-8")
-            fresh.replace(self._mark(self._folder))
+            self._write(self._mark(self._folder), [*outer, run])
         except OSError:
             return False
         return True
@@ -83,17 +86,34 @@ class CurrentRun:
     def forget(self, run: str) -> None:
         """No longer have this run be current, in whatever folder it was."""
         with contextlib.suppress(OSError):
-            for mark in self._marks.iterdir():
-                if mark.read_text(encoding="utf-8") == run:
-                    mark.unlink(missing_ok=True)
+            for mark in list(self._marks.iterdir()):
+                stack = self._stack(mark)
+                if run in stack:
+                    self._write(mark, [one for one in stack if one != run])
 
     def _remembered(self) -> str | None:
         if not self._marks.is_dir():
             return None
         for folder in (self._folder, *self._folder.parents):
-            with contextlib.suppress(OSError):
-                return self._mark(folder).read_text(encoding="utf-8")
+            if stack := self._stack(self._mark(folder)):
+                return stack[-1]
         return None
+
+    @staticmethod
+    def _stack(mark: Path) -> list[str]:
+        """The runs of a folder, each inside of the one before it; the last is current."""
+        with contextlib.suppress(OSError):
+            return mark.read_text(encoding="utf-8").split()
+        return []
+
+    @staticmethod
+    def _write(mark: Path, stack: list[str]) -> None:
+        if not stack:
+            mark.unlink(missing_ok=True)
+            return
+        fresh = mark.with_suffix(f".{os.getpid()}")
+        fresh.write_text("\n".join(stack), encoding="utf-8")
+        fresh.replace(mark)
 
     def _mark(self, folder: Path) -> Path:
         return self._marks / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]

@@ -88,12 +88,12 @@ def compact(value: Any) -> str:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Columns in plain text, wide as needed; the last one is not padded."""
-    widths = [max(len(row[place]) for row in [header, *rows]) for place in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [header, *rows]
-    ]
+    """Columns in plain text, wide as needed; the last one is not padded. Nothing in it has power over the terminal."""
+    from tracecraft_cli.quotation import neutral
+
+    shown = [[neutral(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
     return "\n".join(lines)
 
 

@@ -222,6 +222,6 @@ def _left(flushed: Flushed) -> str:
     if not flushed.spooled and not flushed.uploads_waiting:
         return ""
     return (
-        f"; {flushed.spooled} events and {flushed.uploads_waiting} files wait in {flushed.where}: "
+        f"; {flushed.spooled} records and {flushed.uploads_waiting} files wait in {flushed.where}: "
         "'tracecraft spool flush' delivers them"
     )

@@ -11,6 +11,7 @@ from tracecraft.recording.spool import spools  # noqa: TID253 - commands import 
 from tracecraft.recording.takeover import deliver_spools  # noqa: TID253
 from tracecraft_cli.replay.wording import short
 from tracecraft_cli.run_book import all_books, books
+from tracecraft_cli.runs_view.numbers import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
@@ -49,6 +50,8 @@ class Delivered:
     events: int
     uploads: int
     lost: int
+    dropped: int
+    """Records that had no room in the spool."""
     problem: str | None
     """Why some of it is still here."""
 
@@ -58,8 +61,11 @@ class Delivered:
 
     def text(self) -> str:
         """One line."""
-        words = [f"{self.run}  {self.agent}  {self.events} events, {self.uploads} files delivered"]
+        words = [
+            f"{self.run}  {self.agent}  {counted(self.events, 'event')}, {counted(self.uploads, 'file')} delivered"
+        ]
         words += [f"{self.lost} lost"] if self.lost else []
+        words += [f"{self.dropped} dropped"] if self.dropped else []
         words += [f"the rest waits: {short(self.problem)}"] if self.problem else []
         return "; ".join(words)
 
@@ -96,7 +102,7 @@ def of_run(project: str, run: str, writers: Collection[str]) -> str:
 
 
 def _amount(found: Sequence[Waiting]) -> str:
-    return f"{sum(one.events for one in found)} events, {sum(one.uploads for one in found)} files"
+    return f"{counted(sum(one.events for one in found), 'event')}, {counted(sum(one.uploads for one in found), 'file')}"
 
 
 def waiting() -> list[Waiting]:
@@ -129,7 +135,15 @@ async def deliver(settings: Settings, bus: Bus, timeout: float) -> AsyncIterator
         events, _, _ = book.waiting()
         if events:
             written = await book.deliver(bus)
-            yield Delivered(book.run, book.agent, events - written.waiting, 0, 0, written.reason or None)
+            yield Delivered(book.run, book.agent, events - written.waiting, 0, 0, 0, written.reason or None)
     with contextlib.suppress(FileNotFoundError):
         for taken in await deliver_spools(settings, project=settings.project, timeout=timeout):
-            yield Delivered(taken.run, taken.agent, taken.events, taken.uploads, taken.lost, taken.problem)
+            yield Delivered(
+                run=taken.run,
+                agent=taken.agent,
+                events=taken.events,
+                uploads=taken.uploads,
+                lost=taken.lost,
+                dropped=taken.dropped,
+                problem=taken.problem,
+            )

@@ -98,6 +98,19 @@ def holder(port: int) -> str:
     return "another process"
 
 
+def listens(pid: int, ports: Iterable[int]) -> bool:
+    """Whether this process itself listens on all of these ports; true where the system does not tell."""
+    import psutil
+
+    try:
+        found = psutil.Process(pid).net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+    return set(ports) <= {c.laddr[1] for c in found if c.status == psutil.CONN_LISTEN}
+
+
 def _listeners(port: int) -> set[int]:
     """The processes that listen, forks that have not yet let go of the socket included."""
     import psutil

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self
 from tracecraft_core.errors import StackError
 from tracecraft_stack import child
 from tracecraft_stack.files import make_folder, plain_errors
-from tracecraft_stack.ports import LOOPBACK, holder, is_free
+from tracecraft_stack.ports import LOOPBACK, holder, is_free, listens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,13 +179,17 @@ class Server(ABC):
 
     def _await_ready(self, cancel: threading.Event) -> None:
         deadline = time.monotonic() + self.start_patience
-        while not self.is_ready():
+        while not (self.is_ready() and self._is_ours()):
             if not self.alive:
                 raise self._failure(f"ended while starting ({self.ending})")
             if time.monotonic() > deadline:
                 raise self._failure(f"was not ready after {self.start_patience:.0f} s")
             if cancel.wait(POLL_S):
                 raise StackError(f"{self.name} was stopped while starting")
+
+    def _is_ours(self) -> bool:
+        """Whether our child answered: of two stacks that start at once one may take the other's port before its use."""
+        return self.alive and listens(self.pid, self.listens_on())
 
     def _failure(self, what: str) -> StackError:
         tail = self._child.log_tail() if self._child is not None else ""

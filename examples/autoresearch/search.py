@@ -38,7 +38,7 @@ def main() -> int:
     try:
         with Stack(StackOptions(data=folder / "stack", fsync=False), _report_stack) as stack:
             say("the stack is ready; it lives in a temporary folder")
-            good = run(stack.state, folder, wanted.trials)
+            good = run(stack.state, folder, wanted.trials, keep=wanted.keep)
             say("stopping the stack")
         return 0 if good else 1
     finally:
@@ -46,9 +46,10 @@ def main() -> int:
             say(f"kept {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
+            say("nothing is kept; with ARGS=--keep the data and a page of the winner (winner.html) are")
 
 
-def run(state: StackState, folder: Path, trials: int) -> bool:
+def run(state: StackState, folder: Path, trials: int, *, keep: bool) -> bool:
     """Let the researchers work, then show and check what they found."""
     environment = os.environ | {
         "TRACECRAFT_SERVER": state.nats_url,
@@ -72,7 +73,7 @@ def run(state: StackState, folder: Path, trials: int) -> bool:
         board = session.runs.list(
             f'tags.dataset = "{DATASETS[0]}" and status = finished', sort="-metrics.score", limit=3
         )
-        show(environment, board, folder)
+        show(environment, board, folder if keep else None)
         say("checked:")
         facts = verdict.check(session, trials, best)
     for holds, fact in facts:
@@ -82,8 +83,8 @@ def run(state: StackState, folder: Path, trials: int) -> bool:
     return good
 
 
-def show(environment: dict[str, str], board: list[RunRow], folder: Path) -> None:
-    """What a researcher asks in the morning, each by one command."""
+def show(environment: dict[str, str], board: list[RunRow], folder: Path | None) -> None:
+    """What a researcher asks in the morning, each by one command; a page of the winner goes into the folder."""
     winner = board[0].run
     say("the leaderboard")
     columns = ("--columns", "run,name,agent,metrics.score,metrics.cpu_seconds,cost")
@@ -99,8 +100,8 @@ def show(environment: dict[str, str], board: list[RunRow], folder: Path) -> None
     _command(environment, "cost", "--by", "agent")
     say("the winner, replayed")
     _command(environment, "replay", winner, "--print")
-    page = folder / "winner.html"
-    _command(environment, "replay", winner, "--html", str(page))
+    if folder is not None:
+        _command(environment, "replay", winner, "--html", str(folder / "winner.html"))
     _command(environment, "runs", "verify", winner)
 
 

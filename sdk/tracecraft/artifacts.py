@@ -141,6 +141,9 @@ async def _read(context: Context, question: GetQuestion, fetch: Callable[[Downlo
             return await asyncio.to_thread(fetch, answer)
         except http.Gone:
             raise NotFound("content", answer.sha256, "the artifact store has lost it") from None
+        except http.NotGiven as error:
+            await download.raise_if_damaged(context, answer, error)
+            raise
 
     return await persist(Meter(0, None, patience), attempt)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tracecraft.past_runs import AsyncRuns
     from tracecraft.portal import Portal
@@ -42,6 +43,10 @@ class Runs:
     def verify(self, run: str, *, deep: bool = False) -> RunVerification:
         """Is everything of a run there, once?"""
         return self._portal.run(self._inner.verify(run, deep=deep))
+
+    def fetch(self, run: str, name: str, path: str | Path) -> Path:
+        """Fetch the file ``name`` of a run into ``path``, a file or a folder; where it lies. See `AsyncRuns.fetch`."""
+        return self._portal.run(self._inner.fetch(run, name, path))
 
     def costs(self, by: str = "agent", *, run: str | None = None, since: str | None = None) -> CostReport:
         """What was spent, by ``agent``, ``model``, ``task``, ``day`` or ``run``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracecraft.queries import ask
@@ -11,6 +13,7 @@ from tracecraft_core.queries import (
     MAX_PAGE,
     CostQuestion,
     CostReport,
+    GetQuestion,
     Plot,
     PlotQuestion,
     PointsPage,
@@ -99,6 +102,18 @@ class AsyncRuns:
         """Is everything of a run there, once? With ``deep`` every file is read again and its hash compared."""
         return await ask(self._context, "runs.verify", VerifyQuestion(run=run, deep=deep), RunVerification)
 
+    async def fetch(self, run: str, name: str, path: str | Path) -> Path:
+        """Fetch the file ``name`` of a run into ``path``, which is replaced; a folder: there, under its last part.
+
+        Returns where it lies, whole and with the hash it had. What was interrupted goes on where it stopped. Raises
+        `Damaged` when the store has another content or cannot read it, and `FileProblem` when there is no room.
+        """
+        from tracecraft import artifacts
+
+        target = await asyncio.to_thread(_target, Path(path), name)
+        await artifacts.get_file(self._context, GetQuestion(run=run, name=name), target)
+        return target
+
     async def costs(self, by: str = "agent", *, run: str | None = None, since: str | None = None) -> CostReport:
         """What was spent, by ``agent``, ``model``, ``task``, ``day`` or ``run``, highest first."""
         return await ask(self._context, "cost", CostQuestion(by=by, run=run, since=since), CostReport)
@@ -109,3 +124,7 @@ class AsyncRuns:
         """Memory, tasks, mailboxes and last steps as they were at a sequence of the log, a time or a step's start."""
         wanted = StateQuestion(seq=seq, time=time, step=step, run=run)
         return await state_at(self._context, wanted)
+
+
+def _target(path: Path, name: str) -> Path:
+    return path / name.rpartition("/")[2] if path.is_dir() else path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from tracecraft_core import subjects
-from tracecraft_core.errors import BridgeAway, NotFound, Refused, TracecraftError, UsageError
+from tracecraft_core.errors import BridgeAway, BridgeFailed, NotFound, Refused, TracecraftError, UsageError
 from tracecraft_core.transport import ConnectionDropped, NoResponders
 
 if TYPE_CHECKING:
@@ -20,9 +20,15 @@ _A = TypeVar("_A", bound="Answer")
 ANSWER_S: Final = 30.0
 """Seconds that one answer may take: a bundle of a long run is made meanwhile."""
 
+PROBE_S: Final = 2.0
+"""Seconds in which a bridge says that it is there."""
+
 
 async def ask(context: Context, verb: str, question: Question, answer: type[_A], *, patience: float = ANSWER_S) -> _A:
-    """The bridge's answer. Raises `BridgeAway`, `UsageError` (400), `NotFound` (404), `Refused` (409)."""
+    """The bridge's answer.
+
+    Raises `BridgeAway`, `UsageError` (400), `NotFound` (404), `Refused` (409), `BridgeFailed` (500).
+    """
     subject = subjects.query(context.project, verb)
     until = time.monotonic() + patience
     try:
@@ -30,7 +36,7 @@ async def ask(context: Context, verb: str, question: Question, answer: type[_A],
             subject, msgspec.json.encode(question), timeout=max(0.1, until - time.monotonic())
         )
     except NoResponders:
-        raise BridgeAway(f"nobody answers {subject}") from None
+        raise await _unanswered(context, verb) from None
     except ConnectionDropped:
         raise BridgeAway("the connection to the bus broke") from None
     except TimeoutError:
@@ -38,14 +44,31 @@ async def ask(context: Context, verb: str, question: Question, answer: type[_A],
     code = (reply.headers or {}).get("Nats-Service-Error-Code")
     if code is None:
         return msgspec.json.decode(reply.data, type=answer)
-    raise _refusal(code, reply.data)
+    raise _refusal(verb, code, reply.data)
 
 
-def _refusal(code: str, body: bytes) -> TracecraftError:
+def _refusal(verb: str, code: str, body: bytes) -> TracecraftError:
     said = msgspec.json.decode(body)
     hint = said.get("hint") or ""
     if code == "404":
         return NotFound(said["kind"], said["name"], hint)
+    if code == "500":
+        return BridgeFailed(verb, said["error"].rpartition(": ")[2])
     text = said["error"] + (f": {hint}" if hint else "")
     kinds: dict[str, type[TracecraftError]] = {"400": UsageError, "409": Refused}
-    return kinds.get(code, BridgeAway)(text)
+    if code in kinds:
+        return kinds[code](text)
+    return BridgeAway(text, f"the bridge cannot do this now: {text}")
+
+
+async def _unanswered(context: Context, verb: str) -> BridgeAway:
+    """Nobody takes the question: is there no bridge, or one that does not know the verb?"""
+    reason = f"nobody answers {subjects.query(context.project, verb)}"
+    other = "runs.list" if verb != "runs.list" else "runs.get"
+    try:  # not a question: it is refused before anybody looks something up
+        await context.bus.transport.request(subjects.query(context.project, other), b"?", timeout=PROBE_S)
+    except (NoResponders, ConnectionDropped, TimeoutError):
+        return BridgeAway(reason)
+    return BridgeAway(
+        reason, f"the bridge does not know {verb}: it is older than this program, or just starting; upgrade it or wait"
+    )

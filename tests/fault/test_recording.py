@@ -150,6 +150,57 @@ async def test_a_full_spool_counts_what_it_drops_and_keeps_the_rest(
     assert texts(await logged(nats.url, project)) == list(range(1, said["spooled"] + 1))
 
 
+@pytest.mark.parametrize("what", ["full", "disk", "nothing"])
+async def test_a_run_that_had_no_room_is_ended_and_says_how_much_was_dropped(
+    nats: NatsServer, project: str, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    if what != "disk":
+        monkeypatch.setenv("TRACECRAFT_SPOOL_LIMIT", "1M" if what == "full" else "1k")
+    with Program(
+        "recording", NOWHERE, project, "alice", RUN, "disk-ends" if what == "disk" else "full-ends"
+    ) as program:
+        said = program.hear("ended")
+        program.rest()
+    assert said["dropped"] > 0
+    (found,) = await deliver_spools(chosen(nats.url, project))
+    assert (found.problem, found.dropped) == (None, said["dropped"])
+    events = await logged(nats.url, project)
+    ends = [json.loads(one.data) for one in events if one.subject.endswith(".alice.ended")]
+    assert ends == [{"status": "finished", "time": 1, "dropped": said["dropped"]}]
+    assert len(texts(events)) == 3000 - said["dropped"]
+    assert numbers(events, said["writer"]) == list(range(1, len(events) + 1))
+
+
+async def test_what_a_killed_process_had_to_drop_the_one_that_delivers_says(
+    nats: NatsServer, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACECRAFT_SPOOL_LIMIT", "1M")
+    with Program("recording", NOWHERE, project, "alice", RUN, "full-killed") as program:
+        said = program.hear("full")
+        program.kill()
+    (found,) = await deliver_spools(chosen(nats.url, project))
+    assert (found.problem, found.dropped) == (None, said["dropped"])
+    *_, joined, left = await logged(nats.url, project)
+    assert joined.subject.endswith(".joined")
+    assert left.subject.endswith(".left")
+    assert json.loads(left.data)["dropped"] == said["dropped"] > 0
+    assert not spools()
+
+
+async def test_without_a_spool_and_a_bus_nobody_is_told_that_records_come_later(
+    project: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(spool.VARIABLE, str(tmp_path / "file" / "spool"))
+    here = recorder(NOWHERE, project)
+    note(here, 1)
+    counts = await here.close_async(timeout=1)
+    assert (counts.spooled, counts.dropped) == (0, 1)
+    told = " ".join(line.getMessage() for line in caplog.records)
+    assert "spool flush" not in told
+    assert "are lost when this process ends before the server is back" in told
+
+
 async def test_a_full_disk_neither_ends_the_process_nor_loses_what_the_bus_takes(
     nats: NatsServer, project: str
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import http.client
 import os
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ import pytest
 from tests.support.artifacts import store_settings
 from tracecraft import AsyncSession, artifacts
 from tracecraft.queries import ask
+from tracecraft_core import ids
+from tracecraft_core.bodies import encode
 from tracecraft_core.errors import BridgeAway, Damaged, FileProblem, NotFound, Refused, UsageError
 from tracecraft_core.queries import (
     CommitQuestion,
@@ -25,6 +28,7 @@ from tracecraft_core.queries import (
     PutQuestion,
     Upload,
 )
+from tracecraft_core.run_events import Artifact, RunStarted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
     from tests.support.artifacts import FileRig
     from tests.support.bridge import Rig
+    from tracecraft_core.bodies import Body
     from tracecraft_stack.seaweedfs import SeaweedServer
 
 LARGE = 40 << 20
@@ -70,6 +75,12 @@ async def commit(session: AsyncSession, id: str | None) -> Committed:
 
 async def get_url(session: AsyncSession, hash: str) -> Download:
     return await ask(session.context, "artifacts.get", GetQuestion(sha256=hash), Download)
+
+
+async def publish(session: AsyncSession, run: str, bodies: list[tuple[str, Body]]) -> None:
+    for number, (event, body) in enumerate(bodies, 1):
+        subject = f"tc.{session.project}.run.{run}.alice.{event}"
+        await session.context.bus.publish(subject, encode(body), msg_id=f"{run}:{number}")
 
 
 # -- up and down ----------------------------------------------------------------------------------------------------
@@ -246,6 +257,48 @@ async def test_a_content_that_was_spoilt_in_the_store_is_reported(
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.parametrize("size", [1000, LARGE], ids=["one piece", "parts"])
+async def test_a_bit_that_flips_on_the_disk_is_reported_and_the_content_can_be_put_again(
+    file_rig: FileRig, session: AsyncSession, tmp_path: Path, size: int
+) -> None:
+    data = os.urandom(size)
+    stored, other = (
+        await artifacts.put_bytes(session.context, data),
+        await artifacts.put_bytes(session.context, b"well"),
+    )
+    await asyncio.to_thread(file_rig.flip, data)
+    began = time.monotonic()
+    with pytest.raises(Damaged, match="the artifact store cannot read it"):
+        await artifacts.get_file(session.context, GetQuestion(sha256=stored.sha256), tmp_path / "target")
+    assert time.monotonic() - began < 25, "SeaweedFS itself takes 13 s"
+    assert not os.listdir(tmp_path)
+    assert (await artifacts.put_bytes(session.context, data)).new
+    assert await artifacts.get_bytes(session.context, GetQuestion(sha256=stored.sha256), limit=LARGE) == data
+    assert len([key for key in file_rig.objects() if stored.sha256 in key]) == 1
+    assert await artifacts.get_bytes(session.context, GetQuestion(sha256=other.sha256)) == b"well"
+
+
+async def test_verify_names_what_is_damaged_and_looks_at_the_rest(file_rig: FileRig, session: AsyncSession) -> None:
+    spoilt, well = os.urandom(1000), os.urandom(1000)
+    run = ids.run()
+    stored = [await artifacts.put_bytes(session.context, data) for data in (spoilt, well)]
+    now = time.time_ns() // 1000
+    bodies: list[tuple[str, Body]] = [("started", RunStarted(name="kept", time=now))]
+    bodies += [
+        ("artifact", Artifact(name=f"f{n}", sha256=s.sha256, size=s.size, time=now)) for n, s in enumerate(stored)
+    ]
+    await publish(session, run, bodies)
+    await asyncio.to_thread(file_rig.flip, spoilt)
+
+    said = await session.runs.verify(run, deep=True)
+
+    assert said.damaged_blobs == [stored[0].sha256]
+    assert said.missing_blobs == []
+    assert (await artifacts.put_bytes(session.context, spoilt)).new
+    assert not (await artifacts.put_bytes(session.context, well)).new
+    assert (await session.runs.verify(run, deep=True)).damaged_blobs == []
+
+
 async def test_a_content_that_the_store_lost_can_be_put_again(file_rig: FileRig, session: AsyncSession) -> None:
     from tests.support.artifacts import s3
 
@@ -257,6 +310,20 @@ async def test_a_content_that_the_store_lost_can_be_put_again(file_rig: FileRig,
         await artifacts.get_bytes(session.context, GetQuestion(sha256=stored.sha256))
     assert (await artifacts.put_bytes(session.context, b"lost and put again")).new
     assert await artifacts.get_bytes(session.context, GetQuestion(sha256=stored.sha256)) == b"lost and put again"
+
+
+async def test_a_file_of_a_run_is_fetched_by_its_name(session: AsyncSession, tmp_path: Path) -> None:
+    stored = await artifacts.put_bytes(session.context, b"a model")
+    run, now = ids.run(), time.time_ns() // 1000
+    kept = Artifact(name="models/best.bin", sha256=stored.sha256, size=stored.size, time=now)
+    bodies: list[tuple[str, Body]] = [("started", RunStarted(name="kept", time=now)), ("artifact", kept)]
+    await publish(session, run, bodies)
+
+    assert await session.runs.fetch(run, "models/best.bin", tmp_path) == tmp_path / "best.bin"
+    assert await session.runs.fetch(run, "models/best.bin", str(tmp_path / "other")) == tmp_path / "other"
+    assert (tmp_path / "best.bin").read_bytes() == (tmp_path / "other").read_bytes() == b"a model"
+    with pytest.raises(NotFound, match=r"no artifact 'nothing': .* has models/best\.bin"):
+        await session.runs.fetch(run, "nothing", tmp_path)
 
 
 # -- files of this machine -------------------------------------------------------------------------------------------

@@ -51,6 +51,43 @@ async def test_a_run_whose_last_process_is_gone_has_crashed_until_it_is_heard_ag
     assert 'lost_events_total{kind="agent"}' not in metrics(bridge)
 
 
+async def test_a_run_that_every_process_has_left_is_open_until_somebody_ends_it(rig: Rig) -> None:
+    rig.start()
+    presence = bodies.encode(Presence(session="s", mode="live", host="h", pid=1, ttl=1))
+    async with rig.bus() as bus:
+        await topology.ensure(bus)
+        for run in ("left", "commands", "silent"):
+            key = subjects.kv_subject(subjects.AGENTS, "p", subjects.run_presence(run, f"writer-of-{run}"))
+            await append_raw(bus, key, presence, {"Nats-TTL": "1s"})
+            await event(bus, run, "joined", {}, 1)
+        command = {"Nats-Msg-Id": "writer-of-commands-without-a-presence:1"}
+        await append_raw(bus, "tc.p.run.commands.b.log", b'{"time":%d,"text":"hi"}' % (time.time_ns() // 1000), command)
+        for run in ("left", "commands"):
+            await event(bus, run, "left", {}, 2)
+        await rig.wait_for_rows(1, "SELECT FROM run WHERE run = 'silent' AND status = 'crashed'")
+        await rig.wait_for_rows(1, "SELECT WHERE NOT EXISTS (SELECT FROM run_presence WHERE run <> 'silent')")
+        await rig.caught_up(bus)
+        assert rig.query("SELECT run, status FROM run WHERE run <> 'silent' ORDER BY 1") == [
+            ("commands", "running"),
+            ("left", "running"),
+        ]
+        await event(bus, "left", "ended", {"status": "finished"}, 3)
+        await rig.caught_up(bus)
+    assert rig.query("SELECT status FROM run WHERE run = 'left'") == [("finished",)]
+
+
+async def test_a_file_of_a_size_that_cannot_be_is_noted_as_a_problem(rig: Rig) -> None:
+    rig.start()
+    async with rig.bus() as bus:
+        await topology.ensure(bus)
+        for number, size in enumerate((-1, 0, 2**63), 1):
+            body = {"name": f"f{number}", "sha256": "ab" * 32, "size": size}
+            await event(bus, "r1", "artifact", body, number)
+        await rig.caught_up(bus)
+    assert rig.query("SELECT name, size FROM artifact") == [("f2", 0)]
+    assert rig.query("SELECT problem FROM run_problem ORDER BY seq") == [("size is out of range",)] * 2
+
+
 async def test_poison_is_noted_and_what_is_behind_it_arrives(rig: Rig) -> None:
     rig.start()
     poison = [
@@ -78,6 +115,25 @@ async def test_poison_is_noted_and_what_is_behind_it_arrives(rig: Rig) -> None:
     assert rig.query("SELECT count(*) FROM run_problem") == [(9,)]
     assert rig.query("SELECT count(*) FROM metric_latest WHERE agent = ''") == [(10_001,)]
     assert rig.query("SELECT last_number, received FROM run_writer") == [(14, 14)]
+
+
+async def test_a_point_that_cannot_be_loses_none_of_the_others_of_its_event(rig: Rig) -> None:
+    rig.start()
+    now = time.time_ns() // 1000
+    steps = [0, 2**63 - 1, 1, 2**70, -(2**70), time.time_ns(), 2**62, -(2**62)]
+    points = [*(["loss", 0.5, step, now] for step in steps), ["k" * 300, 1, 1, now], ["loss", "a text", 2, now]]
+    async with rig.bus() as bus:
+        await topology.ensure(bus)
+        await event(bus, "r1", "metric", {"points": points}, 1)
+        await rig.caught_up(bus)
+        await event(bus, "r1", "metric", {"points": [["loss", 0.25, None, now], ["loss", 0.125, -5, now]]}, 2)
+        await rig.caught_up(bus)
+    assert rig.query("SELECT points, problems FROM run") == [(7, 1)]
+    [(problem,)] = rig.query("SELECT problem FROM run_problem")
+    assert problem.startswith("5 of 10 points cannot be and were left out: a step of loss is out of range")
+    assert rig.query("SELECT step, value, points FROM metric_latest WHERE agent = ''") == [(2**62 + 1, 0.25, 7)]
+    narrow = rig.query("SELECT bucket, points FROM metric_bucket WHERE agent = '' AND width = 64 ORDER BY 1")
+    assert [found for found in narrow if found[0] != steps[5] // 64] == [(-(2**56), 1), (-1, 1), (0, 2), (2**56, 2)]
 
 
 async def test_a_bridge_that_takes_over_goes_on_where_the_other_was(rig: Rig) -> None:

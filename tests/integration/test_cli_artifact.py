@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,15 @@ def test_what_lies_at_the_target_is_not_replaced_unasked(files: CommandLine, run
     assert (refused.returncode, target.read_text()) == (2, "mine")
     assert files("artifact", "get", run, "models/best.bin", "-o", str(target), "--force").returncode == 0
     assert target.read_bytes() == CONTENT
+
+
+def test_the_content_of_a_file_goes_to_standard_output(files: CommandLine, run: str, tmp_path: Path) -> None:
+    line = files.argv("artifact", "get", run, "models/best.bin", "-o", "-")
+    got = subprocess.run(line, env=files.environment(), cwd=tmp_path, capture_output=True, timeout=30, check=False)
+    assert (got.returncode, got.stdout) == (0, CONTENT), got.stderr
+    assert list(tmp_path.iterdir()) == []
+    both = files("artifact", "get", run, "models/best.bin", "-o", "-", "--json")
+    assert (both.returncode, json.loads(both.stdout)["error"]["type"]) == (2, "UsageError")
 
 
 def test_a_file_that_is_not_there_is_named_with_those_that_are(files: CommandLine, run: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
+import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -168,9 +170,10 @@ async def test_a_run_goes_over_the_bus_again_from_its_file_too(
     moments = search.lines()
     for what in (search.run, str(file)):
         told = ok(search.cli("replay", what, "--to-bus", "--speed", "0", project=search.cli.project))
-        assert told == f"{len(moments)} entries published under tc.{search.cli.project}-replay.>\n"
+        assert told.startswith(f"{len(moments)} entries published under tc.{search.cli.project}-replay.> as run ")
     again = ok(search.cli("log", "--json", "--limit", str(len(moments)), project=f"{search.cli.project}-replay"))
     heard = [json.loads(line)["result"] for line in again.splitlines()]
+    assert len({one["subject"].split(".")[3] for one in heard if one["family"] == "run"} - {search.run}) == 1
     messages = [one["body"]["text"] for one in heard if one["family"] == "msg"]
     assert messages == ["all yours"]
     assert len(heard) == len(moments)
@@ -240,3 +243,38 @@ async def test_a_file_without_its_artifacts_names_what_it_lacks(
     with pytest.raises(NotFound):
         await source.state_at(Where(step="f" * 16))
     await source.close()
+
+
+async def test_a_run_published_twice_is_two_runs_that_name_the_original(search: Search, file_rig: FileRig) -> None:
+    project = f"{search.cli.project}-replay"
+    runs = [
+        json.loads(ok(search.cli("replay", search.run, "--to-bus", "--speed", "0", "--json")))["result"]["run"]
+        for _ in range(2)
+    ]
+    assert len({*runs, search.run}) == 3
+    async with file_rig.session(project, "lead") as session:
+        for run in runs:
+            detail = await ask(session.context, "runs.get", RunQuestion(run=run), RunDetail)
+            assert (detail.row.status, detail.row.steps, detail.forked_from) == ("finished", 3, search.run)
+
+
+async def test_the_page_of_a_run_has_the_totals_of_the_bridge(search: Search, tmp_path: Path) -> None:
+    source = search.cli("runs", "inspect", search.run, "--json")
+    row = json.loads(ok(source))["result"]["row"]
+    ok(search.cli("replay", search.run, "--html", str(tmp_path / "run.html")))
+    text = (tmp_path / "run.html").read_text(encoding="utf-8")
+    packed = text.partition('id="head">')[2].partition("<")[0]
+    totals = json.loads(zlib.decompress(base64.b64decode(packed)))["totals"]
+    assert (totals["steps"], totals["errors"], totals["cost"]) == (row["steps"], row["errors"], row["cost"])
+    assert totals["tokens"] == sum(row["tokens"].values()) == 15
+
+
+async def test_a_place_is_given_as_it_is_printed(search: Search) -> None:
+    (write,) = search.lines("--kind", "memory")
+    (line,) = [one for one in ok(search.cli("replay", search.run)).splitlines() if "memory winner" in one]
+    offset = line.split("  ")[1]
+    for at in (offset, write["stored"][11:26], write["stored"][11:23]):
+        (found,) = search.lines("--at", at)
+        assert found["memory"]["winner"]["value"] == "svm"
+    (before,) = search.lines("--at", "+0:00")
+    assert before["seq"] >= 0

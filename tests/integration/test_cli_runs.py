@@ -127,11 +127,30 @@ def test_the_current_run_is_that_of_the_agent_in_the_folder_and_the_environment_
     assert "run start" in refused.stderr
 
 
+def test_when_a_run_inside_another_ends_the_outer_one_is_current_again(cli: CommandLine) -> None:
+    outer = said(cli("run", "start", "outer", agent="w1"))
+    inner = said(cli("run", "start", "inner", "--parent", agent="w1"))
+    innermost = said(cli("run", "start", "innermost", "--parent", inner, agent="w1"))
+    said(cli("run", "end", "--run", inner, agent="w1"))
+    for run in (innermost, outer):
+        assert said(cli("run", "end", agent="w1")) == f"{run} finished"
+    assert cli("run", "end", agent="w1").returncode == 2
+
+
+def test_a_run_that_was_left_open_is_not_current_again(cli: CommandLine) -> None:
+    said(cli("run", "start", "left open", agent="w1"))
+    run = said(cli("run", "start", "the next", agent="w1"))
+    assert said(cli("run", "end", agent="w1")) == f"{run} finished"
+    assert cli("run", "end", agent="w1").returncode == 2
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("log-metric", "loss", "much"), "not a number"),
         (("log-metric", " ", "1"), "NAME is empty"),
+        (("log-metric", "loss", "1", "--step", "-1"), "step -1 is not a whole number from 0 to 2**62"),
+        (("log-metric", "loss", "1", "--step", str(2**63 - 1)), "step 9223372036854775807 is not a whole number"),
         (("start", "x", "--param", "lr"), "KEY=VALUE"),
         (("log-step", "x", "--parent", "7"), "16 hexadecimal digits"),
         (("log-step", "x", "--cost", "-1"), "no amount"),

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.cli import CommandLine
+from tracecraft import AsyncSession
+from tracecraft_cli.runs_view import findings, following
 from tracecraft_core import bodies, subjects
 from tracecraft_core.bus import Bus
 from tracecraft_core.transport import ServerOptions
@@ -106,6 +108,74 @@ def test_a_run_is_shown_whole(cli: CommandLine, place: Path) -> None:
     assert (unknown.returncode, "no run 'nowhere'" in unknown.stderr) == (1, True)
 
 
+def test_what_a_question_probably_meant_is_said_beside_the_answer(cli: CommandLine) -> None:
+    run = trained(cli, "0.1", ["0.3"])
+    wrong = cli("runs", "metrics.lss < 3")
+    assert (wrong.returncode, wrong.stdout) == (0, "")
+    assert "no run has metric lss: did you mean loss?" in wrong.stderr
+    assert json.loads(cli("runs", "metrics.lss < 3", "--json").stdout)["result"] == []
+    both = said(cli("runs", "took < 5m", "--sort", "took", "--columns", "run,took,seconds")).split("\n")
+    assert both[0].split() == ["run", "took", "seconds"]
+    assert len(both) == 2
+    bare = cli("runs", run[-6:])
+    assert bare.returncode == 2
+    assert f"tracecraft runs inspect {run[-6:]}" in bare.stderr
+    assert "tracecraft runs inspect abcdef" in cli("runs", "abcdef").stderr
+    assert "No such command 'inspekt'" in cli("runs", "inspekt").stderr
+
+
+def test_costs_of_an_agent_are_a_lower_bound_where_calls_have_no_price(cli: CommandLine) -> None:
+    run = trained(cli, "0.1", ["0.3"], end=False)
+    ask = ("run", "log-step", "ask", "--kind", "llm", "--input-tokens", "10")
+    said(cli(*ask, "--model", "gpt-5", "--provider", "openai", "--cost", "0.5"))
+    said(cli(*ask, "--model", "no-such-model", "--provider", "nobody"))
+    text = said(cli("runs", "inspect", run))
+    assert re.search(r"agents\n.*\n  w1 .* >=\$0\.5\n", text)
+    assert "1 call without a known price" in text
+
+
+def test_infinities_are_shown_as_such(cli: CommandLine) -> None:
+    run = trained(cli, "0.1", ["1", "inf", "nan", "3"])
+    text = said(cli("runs", "inspect", run))
+    assert re.search(r"  loss +3 +1 +Infinity +4 \(1 nan, 1 infinite\)", text)
+    other = trained(cli, "0.1", ["1", "inf"])
+    compared = said(cli("runs", "compare", run, other))
+    assert re.search(r"loss +3 +Infinity\n", compared)
+    assert f"! loss: {run[-6:]} has 1 nan, 1 infinite" in compared
+    assert f"! loss: {other[-6:]} has 1 infinite" in compared
+
+
+def test_a_run_whose_writer_never_ended_is_told_what_may_be_elsewhere(cli: CommandLine) -> None:
+    run = trained(cli, "0.1", ["0.3"], end=False)
+    told = cli("runs", "verify", run)
+    assert told.returncode == 1
+    assert f"run {run} (running): 2 events of 1 writer\n" in told.stdout
+    host = socket.gethostname()
+    assert (
+        "(w1): it never said that it was done; what it recorded after number 2, if anything, is not here" in told.stdout
+    )
+    assert (
+        f"and can only be in the spool of {host}: 'tracecraft spool flush -p {cli.project}' there delivers it\n"
+        in told.stdout
+    )
+
+
+async def test_steps_of_the_tree_are_not_told_again_by_what_follows(
+    cli: CommandLine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained(cli, "0.1", ["0.3"], end=False)
+    said(cli("run", "log-step", "plan"))
+    async with AsyncSession(server=cli.server, project=cli.project, agent="w2") as session:
+        found = await findings.find(session.context, run)
+        said(cli("run", "log-step", "ask"))
+        said(cli("run", "end"))
+        # The tree may be newer than what was asked for before it, here by all that there is.
+        await following.follow(session.context, run, found.detail.first_seq, found.entries(), as_json=False)
+    printed = capsys.readouterr().out
+    assert [name for name in ("plan", "ask") if name in printed] == ["ask"]
+    assert "finished" in printed
+
+
 def test_a_run_is_followed_until_it_ends(cli: CommandLine) -> None:
     run = trained(cli, "0.1", ["0.3"], end=False)
     following = cli.popen("runs", "inspect", "--follow")
@@ -128,11 +198,11 @@ def test_runs_are_compared_in_the_terminal_and_on_a_page_of_its_own(cli: Command
     text = said(cli("runs", "compare", one, two, "--html", "page.html"))
     assert re.search(r"params\.lr +0\.1 +0\.2\n", text)
     assert "seed" not in text
-    assert "1 parameters are the same in all" in text
-    assert re.search(r"loss +0\.2 +0\.1 \(-0\.1, -50\.0%\)\n", text)
+    assert "1 parameter is the same in all" in text
+    assert re.search(r"loss +0\.2 +0\.1 \(-0\.1, -50\.0%\)(\n|$)", text)
     assert f"! {two[-6:]} is still running" in text
     assert f"! loss: the newest values are of different steps: {one[-6:]} 1, {two[-6:]} 2" in text
-    assert re.search(r"┤.*a+.*b+|┤.*b+.*a+", text)
+    assert re.search(r"┤.*a+.*b+|┤.*b+.*a+", said(cli("runs", "compare", one, two)))
     page = (place / "page.html").read_text()
     assert page.count("<polyline") == 2
     assert "default-src 'none'" in page
@@ -142,6 +212,25 @@ def test_runs_are_compared_in_the_terminal_and_on_a_page_of_its_own(cli: Command
     assert compared["metrics"]["loss"]["points"] == [2, 3]
     assert cli("runs", "compare", one).returncode == 2
     assert "these runs have loss" in cli("runs", "compare", one, two, "--metric", "los").stderr
+
+
+def test_with_a_page_no_curves_are_printed_and_equal_ones_are_named(cli: CommandLine) -> None:
+    one, two = trained(cli, "0.1", ["0.4", "0.2"]), trained(cli, "0.1", ["0.4", "0.2"])
+    drawn = said(cli("runs", "compare", one, two))
+    assert f"\nloss   b {two[-6:]} (same as a)\n" in drawn
+    assert "┤a" in drawn
+    printed = said(cli("runs", "compare", one, two, "--html", "page.html"))
+    assert "┤" not in printed
+
+
+def test_measurements_of_the_machine_are_no_reason_for_a_warning(cli: CommandLine) -> None:
+    runs = [trained(cli, "0.1", ["0.4", "0.2"], end=False) for _ in range(2)]
+    for number, run in enumerate(runs):
+        for _ in range(number + 1):
+            said(cli("run", "log-metric", "system.cpu_percent", "1", "--run", run))
+    compared = said(cli("runs", "compare", *runs))
+    assert "! system" not in compared
+    assert re.search(r"system.cpu_percent +1 +1", compared)
 
 
 def test_a_run_is_deleted_only_when_that_is_really_meant(cli: CommandLine) -> None:

@@ -122,9 +122,9 @@ def test_a_check_that_fails_leaves_the_task_claimed_and_writes_nothing(cli: Comm
 
 
 def test_a_check_that_outlasts_the_lease_keeps_it_alive(cli: CommandLine) -> None:
-    cli("claim", "T", "--lease", "1s", agent="alice")
-    slow = cli.popen("complete", "T", "--verify", "sleep 2.5", agent="alice")
-    waiting = cli("claim", "T", "--wait", "10s", agent="bob")
+    cli("claim", "T", "--lease", "4s", agent="alice")  # long enough for a process to start under load
+    slow = cli.popen("complete", "T", "--verify", "sleep 6", agent="alice")
+    waiting = cli("claim", "T", "--wait", "20s", agent="bob")
     assert waiting.returncode == 3  # it was never free, and then it was done
     assert "T is done already, by alice" in waiting.stderr
     assert slow.wait(10) == 0

@@ -155,6 +155,87 @@ async def test_a_run_is_found_by_the_end_of_its_id(asker: Asker) -> None:
     assert "runs of this name: 20261122-193416-x9qa22" in (await asker.refused("runs.get", run="wide"))[1]["hint"]
 
 
+async def test_in_a_filter_a_run_is_named_by_the_end_of_its_id_too(asker: Asker) -> None:
+    outer, inner, other = "20261122-193415-k3x9qa", "20261122-193416-b2c3d4", "20261122-193417-m3x9qa"
+    await asker.start(outer)
+    await asker.start(inner, parent=outer)
+    await asker.start(other, parent="20261122-193400-gone22")
+
+    async def found(text: str) -> list[str]:
+        return [row.run for row in (await asker.ask("runs.list", filter=text, sort="started")).runs]
+
+    assert await found("id = k3x9qa") == await found("run in (k3x9qa, nothere)") == [outer]
+    assert await found("parent = k3x9qa") == await found(f"parent = {outer}") == [inner]
+    assert await found("not (parent = k3x9qa or run = k3x9qa)") == await found("parent = gone22") == [other]
+    assert await found("run != k3x9qa") == [inner, other]
+    assert await found("run = ''") == []
+    code, said = await asker.refused("runs.list", filter="parent = 3x9qa")
+    assert (code, said["error"]) == ("400", "the filter: '3x9qa' is the end of several ids")
+    assert f"{other}, {outer}" in said["hint"]
+    page = await asker.ask("runs.list", filter="parent = zzzzzz")
+    assert (page.runs, page.notes) == ([], ["no run has an id that is or ends with 'zzzzzz'"])
+
+
+async def test_a_key_that_no_run_has_is_noted(asker: Asker) -> None:
+    await asker.start("r1", params={"lr": 1}, tags={"team": "a"})
+    await asker.points("r1", "loss", [1])
+
+    async def notes(**question: Any) -> list[str]:
+        notes: list[str] = (await asker.ask("runs.list", **question)).notes
+        return notes
+
+    assert await notes(filter="metrics.loss < 3 and params.lr = 1 and has tag team") == []
+    assert await notes(filter="metrics.lss < 3 or not metrics.lss.min > 1") == [
+        "no run has metric lss: did you mean loss?"
+    ]
+    assert await notes(filter="params.lrr = 1 and has tag taem") == [
+        "no run has param lrr: did you mean lr?",
+        "no run has tag taem: did you mean team?",
+    ]
+    assert await notes(sort="-metrics.accuracy") == ["no run has metric accuracy: there are loss"]
+    await asker.start("r2")
+    second = await asker.ask("runs.list", sort="metrics.lss", limit=1)
+    assert await notes(sort="metrics.lss", limit=1, cursor=second.next) == []  # it was said with the first page
+
+
+async def test_took_and_seconds_are_the_same_field(asker: Asker) -> None:
+    await asker.start("r1")
+    assert [row.run for row in (await asker.ask("runs.list", filter="took < 5m", sort="-took")).runs] == ["r1"]
+
+
+async def test_a_call_that_was_reported_twice_counts_once_in_steps_and_agents(asker: Asker) -> None:
+    await asker.start("r1")
+    step = await asker.step("r1", "ask", kind="llm")
+    usage = run_events.Usage(time=now(), step=step, model="m", input=10, output=5, request="q1")
+    for _ in range(2):
+        await asker.event("r1", "usage", usage)
+    (row,) = (await asker.ask("runs.steps", run="r1")).steps
+    found = await asker.ask("runs.get", run="r1")
+    assert (row.tokens.input, row.tokens.output, row.model) == (10, 5, "m")
+    assert row.tokens == found.row.tokens == found.agents[0].tokens
+    assert (found.row.unpriced, found.agents[0].unpriced) == (1, 1)
+
+
+async def test_infinities_are_not_taken_for_nan(asker: Asker) -> None:
+    await asker.start("r1")
+    await asker.points("r1", "loss", [1, "Infinity", "NaN", 3])
+    await asker.points("r1", "low", ["-Infinity"])
+    await asker.points("r1", "fine", [1, 2])
+    found = {row.key: row for row in (await asker.ask("runs.get", run="r1")).metrics if not row.agent}
+    told = {key: (row.min, row.max, row.nans, row.infinite) for key, row in found.items()}
+    assert told == {
+        "loss": (1, "Infinity", 1, 1),
+        "low": ("-Infinity", "-Infinity", 0, 1),
+        "fine": (1, 2, 0, 0),
+    }
+
+
+async def test_a_verification_knows_the_machine_of_each_writer(asker: Asker) -> None:
+    await asker.start("r1", origin=run_events.Origin(host="box"))
+    (writer,) = (await asker.ask("runs.verify", run="r1")).writers
+    assert (writer.host, writer.final) == ("box", None)
+
+
 async def test_a_run_is_told_whole(asker: Asker) -> None:
     origin = run_events.Origin(host="h", git_commit="abc", git_dirty=True)
     await asker.start("r1", name="top", params={"lr": 0.1, "deep": {"a": [1, 2]}}, tags={"t": "x"}, origin=origin)

@@ -53,9 +53,9 @@ def files(events: list[Stored]) -> dict[str, str]:
     return {one["name"]: one["sha256"] for one in found}
 
 
-def content(session: Session, **wanted: str) -> bytes:
+def content(session: Session, *, name: str | None = None, run: str | None = None, sha256: str | None = None) -> bytes:
     """What comes back from the store, by name or by hash."""
-    question = GetQuestion(**wanted)
+    question = GetQuestion(name=name, run=run, sha256=sha256)
     return session._portal.run(artifacts.get_bytes(session._inner.context, question))
 
 

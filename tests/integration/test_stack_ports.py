@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +69,44 @@ def test_a_stack_takes_another_port_when_the_chosen_one_is_lost_before_its_use(
     with Stack(replace(bare_options, postgres=False)) as stack:
         assert stack.nats.port != taken
         assert stack.state.nats_url == stack.nats.url
+
+
+@pytest.fixture
+def impostor() -> Iterator[int]:
+    """A port on which somebody else answers every question with 200."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", free_port()), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_is_not_ready_because_another_answers_on_its_port(
+    impostor: int, bare_options: StackOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def too_early(port: int) -> bool:
+        looked.append(port)
+        return looked.count(impostor) <= 2 if port == impostor else is_free(port)  # the choice, and before the start
+
+    monkeypatch.setitem(DEFAULT_PORTS, "s3", impostor)
+    monkeypatch.setattr("tracecraft_stack.ports.is_free", too_early)
+    monkeypatch.setattr("tracecraft_stack.server.is_free", too_early)
+    with Stack(replace(bare_options, artifacts=True, restart=False)) as stack:
+        assert stack.seaweedfs.endpoint != f"http://127.0.0.1:{impostor}"
+        assert stack.seaweedfs.alive
+        assert stack.state.s3_endpoint == stack.seaweedfs.endpoint
 
 
 def test_a_listener_on_all_addresses_takes_the_port_too() -> None:

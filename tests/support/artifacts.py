@@ -44,6 +44,18 @@ class FileRig(NamedTuple):
         [(key,)] = self.rig.query("SELECT object_key FROM blob WHERE sha256 = %s", sha256)
         s3(self.seaweed).put_object(Bucket=self.bucket, Key=key, Body=content)
 
+    def flip(self, content: bytes) -> None:
+        """Turn a bit of a content on the store's disk, in the last block of it."""
+        needle = content[-64:]
+        [(path, at)] = [
+            (path, path.read_bytes().index(needle))
+            for path in self.seaweed.folder.rglob("*.dat")
+            if needle in path.read_bytes()
+        ]
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(bytes([needle[0] ^ 1]))
+
     def remove(self, sha256: str) -> None:
         """Lose a content behind the bridge's back."""
         [(key,)] = self.rig.query("SELECT object_key FROM blob WHERE sha256 = %s", sha256)

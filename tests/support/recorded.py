@@ -55,7 +55,7 @@ class Recording:
     def event(self, agent: str, event: str, **fields: Any) -> int:
         """Append an event of the run, in the very form that `run_events` gives it."""
         kind = run_events.EVENTS[event]
-        timed = {"time": self.now} if "time" in kind.__struct_fields__ else {}
+        timed = {"time": self.now} if "time" in kind.__struct_fields__ and kind is not run_events.StepData else {}
         body: Body = kind(**{**timed, **fields})
         subject = subjects.run_event(self.project, self.run, agent, event)
         return self.put(subject, msgspec.json.decode(msgspec.json.encode(body)))
@@ -182,4 +182,19 @@ def a_search(title: str = "digits search") -> Recording:
     tape.memory("lead", "winner", {"model": "svm", "C": 32})
     tape.forget("lead", "plan.models")
     tape.event("lead", "ended", status="finished")
+    return tape
+
+
+def delivered_late(delay: int = 3_600_000_000) -> Recording:
+    """A run of 600 ms that was recorded while no bus was there; in between a message of somebody else."""
+    tape = Recording()
+    tape.tick(delay)
+    tape.event("ann", "started", name="search", time=START)
+    tape.event("ann", "step.started", step="1" * 16, name="fit", time=START + 100_000)
+    tape.event("ann", "step.input", step="1" * 16, value=1)
+    tape.event("ann", "metric", points=[("loss", 0.5, 0, START + 300_000), ("loss", 0.4, 1, START + 400_000)])
+    tape.event("ann", "step.output", step="1" * 16, value=2)
+    tape.event("ann", "step.ended", step="1" * 16, name="fit", time=START + 500_000, duration=400_000)
+    tape.message("bob", "eve", "meanwhile")
+    tape.event("ann", "ended", status="finished", time=START + 600_000)
     return tape

@@ -13,9 +13,12 @@ from tracecraft.timeline import LogEntry, subject_filter
 from tracecraft_cli.ages import ago, seconds_between
 from tracecraft_cli.commands.inbox import digest
 from tracecraft_cli.letters import shown
+from tracecraft_cli.output import table
+from tracecraft_cli.proof import SHOWN, lines
 from tracecraft_cli.quotation import INDENT, neutral, oneline, quoted
 from tracecraft_cli.story import what
 from tracecraft_core.errors import InvalidName, UsageError
+from tracecraft_core.queries import RunVerification, WriterReport
 
 NOW = "2026-05-01T12:00:00.000000000Z"
 MESSAGE = InboxMessage(12, "writer", "me", "hello", "note", None, None, None, NOW)
@@ -192,3 +195,40 @@ def entry(family: str, name: str, body: object, **more: object) -> LogEntry:
 )
 def test_each_family_of_the_log_is_told_in_words(told: LogEntry, expected: str) -> None:
     assert what(told) == expected
+
+
+def test_no_head_and_no_cell_of_a_table_has_power_over_the_terminal() -> None:
+    evil = "loss\x1b[2J\x07\u202e\r"
+    shown_table = table(["run", evil, ""], [["r1", evil, evil], ["r2", "0.5", "last"]])
+    assert neutral(shown_table, keep="\n") == shown_table
+    head, first, second = shown_table.splitlines()
+    assert first.index(neutral(evil)) == head.index(neutral(evil)) == second.index("0.5")
+
+
+def test_a_verification_says_how_much_more_it_found_than_it_shows() -> None:
+    many = SHOWN + 266
+    writer = WriterReport(
+        writer="w",
+        agent="a",
+        received=1,
+        last_number=9_999,
+        final=9_999,
+        missing=[(2 * n, 2 * n) for n in range(many)],
+        duplicates=0,
+        dropped=0,
+    )
+    found = RunVerification(
+        run="r",
+        status="finished",
+        complete=False,
+        writers=[writer],
+        unfinished=[],
+        problems=[(number, "tc.p.run.r.a.metric", "not JSON") for number in range(many)],
+        gaps=[(number, number, "purged") for number in range(many)],
+        missing_blobs=["a" * 64] * many,
+        damaged_blobs=["b" * 64] * SHOWN,
+        bundle=None,
+    )
+    told = list(lines(found, "p"))
+    assert [line.rpartition(" and ")[2] for line in told if "more" in line] == ["266 more (--json has all)"] * 4
+    assert len([line for line in told if "is another" in line]) == SHOWN

@@ -8,16 +8,17 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tracecraft.recording import budget, journal, spool
 from tracecraft.recording.journal import Journal
 from tracecraft.recording.position import Position
 from tracecraft.recording.reader import Reader, load
+from tracecraft.recording.segment import Segment
 from tracecraft_core.run_events import MAX_POINTS
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from tracecraft.recording.reader import Record
 
@@ -228,12 +229,77 @@ def test_over_its_limit_a_journal_drops_and_counts_and_takes_again_when_there_is
     monkeypatch.setattr(journal, "RETRY_S", 0.0)
     log = opened(tmp_path)
     taken = sum(log.event("a", "log", b"x" * 10_000) for _ in range(200))
-    assert taken == 104
-    assert log.position.dropped == 96
+    assert taken == 98
+    assert log.position.dropped == 102
     assert log.number == log.recorded == taken
     budget.disk.limit += journal.SEGMENT
     assert log.event("a", "log", b"y")
     assert left(tmp_path)[-1].number == taken + 1
+
+
+def test_in_a_full_journal_there_is_room_for_ends_and_most_of_all_for_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "disk", budget.Budget(journal.FIRST_SEGMENT))
+    log = opened(tmp_path)
+    while log.event("a", "log", b"x" * 1000):
+        pass
+    steps = 0
+    while log.event("a", "step.ended", b"y" * 1000):
+        steps += 1
+    assert steps >= 25
+    assert not log.event("a", "log", b"x" * 1000)
+    assert not log.event("a", "agent.ended", b"x" * 2000)
+    assert log.event("a", "ended", b"z" * 30_000)
+    assert not log.event("a", "left", b"z" * 30_000)
+    last = left(tmp_path)[-1]
+    assert (last.number, last.event, last.body) == (log.number, "ended", b"z" * 30_000)
+
+
+def test_a_journal_that_gets_no_segment_at_all_still_holds_how_a_run_began_and_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "disk", budget.Budget(0))
+    log = opened(tmp_path)
+    assert log.event("a", "started", b"{}")
+    assert not log.event("a", "log", b"{}")
+    assert log.event("a", "ended", b"{}")
+    assert [record.event for record in left(tmp_path)] == ["started", "ended"]
+    log.close()
+    assert not budget.disk.take(1)
+
+
+def test_the_last_event_goes_from_memory_to_the_disk_where_the_disk_took_no_segment_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = opened(tmp_path)
+    assert log.event("a", "log", b"1")
+    monkeypatch.setattr(Segment, "create", _refused)
+    for _ in range(150):
+        assert log.event("a", "log", b"x" * 10_000)
+    on_disk = len(left(tmp_path))
+    assert on_disk < 100
+    assert log.event("a", "ended", b"{}")
+    assert log.keep("a", "ended", b'{"dropped":1}')
+    last = left(tmp_path)[-1]
+    assert (last.number, last.body) == (on_disk + 1, b'{"dropped":1}')
+    log.position.note_sent(120, 1)
+    assert log.keep("a", "ended", b"{}")
+    assert left(tmp_path)[-1].number == log.number
+
+
+def _refused(path: Path, size: int) -> Segment:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("text", ["abc", "-5", "1.5T"])
+def test_a_limit_that_is_none_is_told_once_and_the_default_counts(
+    text: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(budget.VARIABLE, text)
+    assert [budget.limit(), budget.limit()] == [budget.DEFAULT] * 2
+    (told,) = [line.getMessage() for line in caplog.records]
+    assert told == f"TRACECRAFT_SPOOL_LIMIT={text!r} is no size like 64M or 2G: the default of 256M counts"
 
 
 def test_a_folder_of_the_spool_is_its_users_alone(tmp_path: Path) -> None:

@@ -36,6 +36,11 @@ HARMLESS = [
     "skeleton keys and monkeys, SUAVE ASIAN",
     {"token": "hello", "tokens": ["a", "b"], "max_tokens": 4096, "key": "findings", "primary_key": "id"},
     {"secret": None, "password": "", "api_key": 7},
+    {"token_count": "many thousands of them", "tokens": "a-b-c-d-e-f-g-h", "passed": "yes", "compass": "north"},
+    {"secret_name": "prod/db", "password_file": "/run/db", "access_key_id": "mine", "first_pass": "went well"},
+    {"PWD": "/home/joe", "env": "PWD=/home/joe\nOLDPWD=/tmp\nCOMPASS=north\nMAX_TOKENS=4096"},
+    "all tests pass: --passes 3 --max-tokens 100 --password-file /run/db",
+    "mkdir -p data; curl -u joe https://host; mysql -u root -p shop",
 ]
 
 
@@ -65,10 +70,39 @@ def test_what_is_no_secret_stays(rules: Redaction, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["password", "api_key", "OPENAI_API_KEY", "db-password", "clientSecret", "Authorization"]
+    "key",
+    [
+        *("password", "api_key", "OPENAI_API_KEY", "db-password", "clientSecret", "Authorization"),
+        *("AWS_SECRET_ACCESS_KEY", "secretKey", "DB_PASS", "pwd", "passwd", "dbPwd", "pass", "accessKey", "APIKey"),
+        *("credentials", "Set-Cookie", "session-key", "private_key_pem", "SECRET_KEY_BASE", "userPassword2", "apikey"),
+    ],
 )
 def test_what_stands_under_a_secret_name_is_replaced(rules: Redaction, key: str) -> None:
     assert cleaned(rules, {key: "hunter2"}) == ({key: "[redacted:key]"}, {"key": 1})
+
+
+def test_what_a_secret_name_holds_is_replaced_in_a_list_and_as_bytes_and_behind_an_option(rules: Redaction) -> None:
+    mark = "[redacted:key]"
+    value = {"cookie": ["a=b"], "password": b"hunter2", "argv": ["login", "--password", "hunter2", "--user", "joe"]}
+    argv = ["login", "--password", mark, "--user", "joe"]
+    assert cleaned(rules, value)[0] == {"cookie": [mark], "password": mark, "argv": argv}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("AWS_SECRET_ACCESS_KEY=HIDDEN", "HOME=/root\nDB_PASS=HIDDEN\nPATH=/bin", "export MY_TOKEN=HIDDEN"),
+        *("DB_PASSWORD='HIDDEN'", 'X_PWD="HIDDEN"', "secretKey=HIDDEN", "{'aws_secret_access_key': 'HIDDEN'}"),
+        *("login --password HIDDEN now", "login --db-password=HIDDEN now", "login --api-key HIDDEN"),
+        *("mysql -u root -pHIDDEN shop", "curl -s -u user:HIDDEN https://host", "curl --user 'user:HIDDEN' host"),
+        *("postgres://joe:HIDDEN@host/db", "amqp://:HIDDEN@host", "Cookie: HIDDEN"),
+    ],
+)
+def test_a_password_in_a_command_or_an_environment_is_replaced(rules: Redaction, text: str) -> None:
+    for secret in ("hunter2x", "correct-Horse9/battery", "p@ssw0rd7") if "//" not in text else ("x1", "p@ssw0rd7"):
+        found, counts = cleaned(rules, text.replace("HIDDEN", secret))
+        (rule,) = counts
+        assert found == text.replace("HIDDEN", f"[redacted:{rule}]")
 
 
 def test_only_the_secret_part_of_a_text_is_replaced(rules: Redaction) -> None:
@@ -120,6 +154,6 @@ def test_exceptions_are_redacted_too() -> None:
     try:
         raise ValueError("ACME-1234 failed")
     except ValueError as error:
-        said = failure(error)
+        said = failure(error, redact.text)
     assert said.message == "[redacted:acme] failed"
     assert "ACME" not in said.trace

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.recorded import Recording, a_search
+from tests.support.recorded import Recording, a_search, delivered_late
 from tracecraft_cli.replay.html import page
 from tracecraft_cli.replay.pack import CHUNK, MOST_DETAIL
 from tracecraft_cli.replay.tape import Tape
@@ -161,3 +161,65 @@ async def test_what_was_there_before_the_run_is_in_its_state(browser: Browser, t
     told = report(browser, await written(recording, tmp_path))
     assert "oldkept" in told["state"]
     assert "S0open" in told["state"]
+
+
+def facts(browser: Browser) -> dict[str, str]:
+    """The numbers in the page's header."""
+    told = """Object.fromEntries([...document.querySelectorAll('#facts > div')].map(
+        (box) => [box.querySelector('dt').textContent, box.querySelector('dd').textContent]))"""
+    found: dict[str, str] = browser.run(told)
+    return found
+
+
+def with_calls_that_do_not_count() -> Recording:
+    """A run of one paid call and one failed step; beside them a replayed call, a repeated report, and a child run."""
+    tape = Recording()
+    tape.event("ann", "started", name="search")
+    tape.begin("ann", "1" * 16, "ask", "llm")
+    for cause, request in (("original", "r1"), ("replay", None), ("original", "r1")):
+        tape.event("ann", "usage", step="1" * 16, input=100, output=20, cost=0.5, cause=cause, request=request)
+    tape.tick(1_000)
+    tape.end("ann", "1" * 16, "ask", 1_000, "no", kind="llm")
+    own, tape.run = tape.run, "20261118-110640-ch2222"
+    tape.event("bob", "started", name="inner", parent=own)
+    tape.event("bob", "usage", input=7, cost=0.25)
+    tape.begin("bob", "2" * 16, "fit")
+    tape.end("bob", "2" * 16, "fit", 0, "no")
+    tape.event("bob", "ended", status="failed")
+    tape.run = own
+    tape.tick(1_000)
+    tape.event("ann", "ended", status="finished")
+    return tape
+
+
+async def test_totals_are_the_runs_own_and_count_what_was_paid_once(browser: Browser, tmp_path: Path) -> None:
+    browser.open(await written(with_calls_that_do_not_count(), tmp_path))
+    told = facts(browser)
+    assert (told["steps"], told["errors"], told["tokens"]) == ("1", "1", "120")
+    assert told["cost"] == "$0.5000, reported costs only"
+    assert told["took"] == "2 ms"
+
+
+async def test_totals_of_the_bridge_win_over_what_the_entries_say(browser: Browser, tmp_path: Path) -> None:
+    tape = with_calls_that_do_not_count()
+    tape.about["totals"] = {"steps": 9, "errors": 3, "tokens": 9640, "cost": 0.52, "unpriced": 1, "seconds": 61}
+    browser.open(await written(tape, tmp_path))
+    told = facts(browser)
+    assert (told["steps"], told["errors"], told["tokens"], told["took"]) == ("9", "3", "9,640", "1 m 1 s")
+    assert told["cost"] == "$0.5200 at least"
+
+
+async def test_places_of_a_run_that_was_delivered_late_are_when_it_was_recorded(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """An hour lies between; a message of somebody else came while it was delivered."""
+    path = await written(delivered_late(), tmp_path)
+    browser.open(path, "seq=30")
+    assert facts(browser)["took"] == "600 ms"
+    assert "when0:00.100000" in detail(browser)
+    browser.key("n")
+    assert "when0:00.400000" in detail(browser)
+    browser.key("n")
+    assert "when0:00.500000" in detail(browser)
+    browser.open(path, "seq=70")
+    assert "12:06:40" in detail(browser)

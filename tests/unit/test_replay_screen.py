@@ -141,3 +141,13 @@ async def test_a_long_run_shows_at_once_and_only_what_is_seen_is_drawn() -> None
         await pilot.press("left")
         await pilot.pause()
         assert 0 < len(drawn) < 200
+
+
+async def test_the_current_moment_stays_in_view_when_the_state_opens() -> None:
+    async with opened(a_search()) as (app, pilot):
+        moments = app.query_one(MomentList)
+        await pilot.press("end", "home", *["right"] * 30)
+        assert app.place == 30
+        await pilot.press("s")
+        await until(pilot, lambda: moments.size.height < 30)
+        await until(pilot, lambda: moments.scroll_y <= app.place < moments.scroll_y + moments.size.height)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.recorded import START, Recording, a_search
-from tracecraft_cli.replay.moment import ALL, KINDS, moment
+from tests.support.recorded import START, Recording, a_search, delivered_late
+from tracecraft_cli.replay.moment import ALL, KINDS, clock, moment, rfc3339
 from tracecraft_cli.replay.printed import as_json, line
 from tracecraft_cli.replay.rows import MOST_ROWS, rows
 from tracecraft_cli.replay.steps import Span
@@ -178,7 +178,7 @@ async def test_a_place_is_found_by_sequence_time_and_step() -> None:
         await tape.seek(parse("f" * 16))
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "-3", "0x10", "2026-13-01"])
+@pytest.mark.parametrize("text", ["", "yesterday", "-3", "0x10", "2026-13-01", "+5", "25:00:00", "+1:99"])
 def test_a_place_that_is_none_is_refused_with_examples(text: str) -> None:
     with pytest.raises(UsageError, match="for example 1200"):
         parse(text)
@@ -205,3 +205,77 @@ def test_a_lane_has_a_bounded_number_of_rows() -> None:
     assert max(rows(spans, 1000)) == MOST_ROWS - 1
     nested = [_span(depth, 1000, str(depth - 1), str(depth)) for depth in range(50)]
     assert max(rows(nested, 1000)) == MOST_ROWS - 1
+
+
+async def test_what_goes_into_a_step_stands_at_its_start_and_what_comes_out_at_its_end() -> None:
+    """Where the writer did not say when; a metric says it of each point."""
+    tape = await whole(delivered_late())
+    at = {one.event: one.time - START for one in tape.moments}
+    assert (at["step.input"], at["step.output"], at["metric"]) == (100_000, 500_000, 400_000)
+
+
+async def test_a_step_value_that_says_when_it_was_recorded_stands_there() -> None:
+    recording = Recording()
+    recording.begin("ann", STEP, "fit")
+    recording.tick(5_000)
+    recording.event("ann", "step.input", step=STEP, value=1, time=START + 2_000)
+    (_, value) = (await whole(recording)).moments
+    assert value.time - START == 2_000
+
+
+async def test_the_end_of_a_run_inside_of_the_run_carries_its_name() -> None:
+    recording = Recording()
+    recording.event("ann", "started", name="search")
+    own, recording.run = recording.run, "20261118-110640-ch2222"
+    recording.event("bob", "started", name="inner", parent=own)
+    recording.event("bob", "left")
+    recording.event("bob", "ended", status="failed", error=run_events.Failure(type="ValueError", message="no"))
+    recording.run = own
+    recording.event("ann", "ended", status="finished")
+    assert [one.text for one in (await whole(recording)).moments] == [
+        "run search begins",
+        "run inner begins",
+        "a process leaves the run inner",
+        "run inner failed: ValueError: no",
+        "run finished",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("+0:00.270", "11:06:40.270999"),
+        ("+1:00:05", "12:06:45.999999"),
+        ("11:06:41", "11:06:41.999999"),
+        ("11:06:41.5", "11:06:41.599999"),
+        ("2026-11-18T11:06:40.5Z", "11:06:40.500000"),
+    ],
+)
+def test_a_place_as_the_tools_print_it_takes_in_all_of_its_last_digit(text: str, time: str) -> None:
+    found = parse(text).since(START).time
+    assert found is not None
+    assert clock(found) == time
+
+
+def test_a_time_of_day_before_the_runs_start_is_of_the_next_day() -> None:
+    late = START + 12 * 3_600_000_000  # 23:06:40
+    found = parse("00:10:00").since(late).time
+    assert found is not None
+    assert rfc3339(found) == "2026-11-19T00:10:00.999999Z"
+
+
+async def test_an_offset_as_it_is_printed_leads_to_the_moment_beside_it() -> None:
+    recording = Recording()
+    recording.event("ann", "log", text="one")
+    recording.tick(270_900)
+    recording.event("ann", "log", text="two")
+    recording.tick(200)
+    recording.event("ann", "log", text="three")
+    tape = Tape(recording)
+    assert tape.moments[await tape.seek(parse("+0:00.270"))].text == "two"
+
+
+@pytest.mark.parametrize("took", [2**63, 2**64, -1, 1e300])
+def test_a_duration_that_cannot_be_is_not_told(took: float) -> None:
+    told = said("tc.p.run.r1.ann.step.ended", {"step": STEP, "name": "train", "duration": took, "time": 0})
+    assert told.text == "ends train after ?"

@@ -16,7 +16,7 @@ import pytest
 
 from tracecraft.recording import images, values
 from tracecraft.recording.traceparent import parse, root
-from tracecraft.recording.usage import read
+from tracecraft.recording.usage import amount, read, tokens
 from tracecraft_core.errors import UsageError
 
 
@@ -60,6 +60,8 @@ def encoded(value: Any) -> Any:
         (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
         (np.array([float("nan")]), ["NaN"]),
         ({"n": 2**80}, {"n": 2**80}),
+        ({"a\0": "\0\0\\u0000\\\0"}, {"a\\x00": "\\x00\\x00\\u0000\\\\x00"}),
+        (Point(1.0, "\0"), {"x": 1.0, "y": "\\x00"}),
     ],
 )
 def test_a_value_is_recorded_as_what_it_is(value: Any, wanted: Any) -> None:
@@ -188,3 +190,26 @@ def test_the_place_of_a_run_is_told_from_that_of_a_step() -> None:
     step = parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
     assert step is not None
     assert not step.is_root
+
+
+@pytest.mark.parametrize("wrong", [1.5, "5", True, -1, float("nan"), 10**30])
+def test_a_number_of_tokens_that_is_none_is_refused(wrong: Any) -> None:
+    with pytest.raises(UsageError, match="tokens"):
+        read({"prompt_tokens": wrong, "completion_tokens": 1})
+    with pytest.raises(UsageError, match="cached_tokens="):
+        read({"input_tokens": 5, "input_tokens_details": {"cached_tokens": wrong}})
+    with pytest.raises(UsageError, match="input="):
+        tokens("input", wrong)
+
+
+@pytest.mark.parametrize("wrong", ["1", True, -0.5, float("nan"), float("inf")])
+def test_a_cost_that_is_none_is_refused(wrong: Any) -> None:
+    with pytest.raises(UsageError, match="cost="):
+        read({"prompt_tokens": 1, "completion_tokens": 1, "cost": wrong})
+    with pytest.raises(UsageError, match="cost="):
+        amount(wrong)
+
+
+def test_whole_numbers_of_any_type_are_tokens() -> None:
+    assert (tokens("input", 5.0), tokens("input", 0), read({"prompt_tokens": 5.0}).input) == (5, 0, 5)
+    assert (amount(1), amount(0.25)) == (1.0, 0.25)

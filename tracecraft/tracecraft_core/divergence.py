@@ -7,6 +7,7 @@ at will. What differs in every run (sequences, times, ids of steps, runs and cal
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,23 @@ SYSTEM: Final = "system."
 """Metrics of the machine begin with this."""
 
 
+SHOWN: Final = 120
+"""Characters of a value in the words of a difference; the whole is in the entry."""
+MOST_SHOWN: Final = 4
+"""Fields that are told in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field of two deeds of one kind that is not the same."""
+
+    field: str
+    """``error.message``; empty where the whole value is another."""
+    a: Any
+    """``None`` where there is none."""
+    b: Any
+
+
 @dataclass(frozen=True, slots=True)
 class Divergence:
     """The first difference."""
@@ -43,6 +61,8 @@ class Divergence:
     b: Entry | None
     what: str
     """In words."""
+    differences: tuple[Difference, ...] = ()
+    """Field by field, where both did the same kind of thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +128,9 @@ class _Comparison:
             return None
         (agent, _), (a, b) = min(self._found.items(), key=lambda found: _place(*found[1]))
         place = sum(a is None or seq < a.entry.seq for seq in self._alike[agent])
-        return Divergence(agent, place, a.entry if a else None, b.entry if b else None, _words(agent, a, b))
+        differences = tuple(_differing("", a.content, b.content)) if a and b and a.kind == b.kind else ()
+        what = _words(agent, a, b, differences)
+        return Divergence(agent, place, a.entry if a else None, b.entry if b else None, what, differences)
 
 
 def _place(a: _Deed | None, b: _Deed | None) -> tuple[bool, int]:
@@ -116,20 +138,35 @@ def _place(a: _Deed | None, b: _Deed | None) -> tuple[bool, int]:
     return a is None, deed.entry.seq if deed else 0
 
 
-def _words(agent: str, a: _Deed | None, b: _Deed | None) -> str:
+def _words(agent: str, a: _Deed | None, b: _Deed | None, differences: tuple[Difference, ...]) -> str:
     if a is None or b is None:
         deed, which = (a, "second") if b is None else (b, "first")
         assert deed is not None
         return f"{agent} does nothing more in the {which}: {deed.kind}"
     if a.kind != b.kind:
         return f"{agent}: {a.kind}, and in the second {b.kind}"
-    return f"{agent}: {a.kind} differs in {', '.join(_differing(a.content, b.content))}"
+    told = [
+        f"{each.field or 'its value'}: {_shown(each.a)}, and in the second {_shown(each.b)}"
+        for each in differences[:MOST_SHOWN]
+    ]
+    more = [f"{len(differences) - MOST_SHOWN} more"] if len(differences) > MOST_SHOWN else []
+    return f"{agent}: {a.kind} differs in {'; '.join(told + more)}"
 
 
-def _differing(a: Any, b: Any) -> list[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        return [str(name) for name in sorted(a.keys() | b.keys(), key=str) if a.get(name) != b.get(name)]
-    return ["its value"]
+def _differing(path: str, a: Any, b: Any) -> Iterator[Difference]:
+    """The innermost fields that differ."""
+    if not (isinstance(a, dict) and isinstance(b, dict)):
+        yield Difference(path, a, b)
+        return
+    for name in sorted(a.keys() | b.keys(), key=str):
+        if a.get(name) != b.get(name):
+            yield from _differing(f"{path}.{name}" if path else str(name), a.get(name), b.get(name))
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = "nothing" if value is None else " ".join(text.split())
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
 def _deeds(entries: Iterable[Entry]) -> Iterator[_Deed]:
@@ -176,4 +213,8 @@ def _run_deed(known: Fact, body: Any) -> _Deed | None:
 def _kept(body: Any) -> Any:
     if not isinstance(body, dict):
         return body
-    return {name: value for name, value in body.items() if name not in CHANCE}
+    kept = {name: value for name, value in body.items() if name not in CHANCE}
+    error = kept.get("error")
+    if isinstance(error, dict):  # a traceback names files and lines, which are chance too
+        kept["error"] = {name: value for name, value in error.items() if name != "trace"}
+    return kept

@@ -16,6 +16,7 @@ TracecraftError                          1
 ├── BusUnreachable (ConnectionError)    69   no server answers
 ├── OutcomeUnknown                      69   the bus went away in the middle of a write
 ├── BridgeAway                          69   the bus is there, but nobody answers for the stores
+├── BridgeFailed                         1   the bridge is there, and failed on this question
 ├── WaitTimeout (TimeoutError)         124   what you waited for did not happen in time
 ├── NotFound (LookupError)               1   no such key, revision, task or message
 │   └── NothingLeft                      7   every task that matches is settled
@@ -192,13 +193,25 @@ class OutcomeUnknown(TracecraftError):
 
 
 class BridgeAway(TracecraftError):
-    """The bridge, or a store behind it, does not answer. Attribute: ``reason``."""
+    """The bridge, or a store behind it, does not answer. Attribute: ``reason``.
+
+    ``text`` says what happened where it is something else: the bridge did answer, and cannot do it now.
+    """
 
     exit_code = 69
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"the bridge does not answer ({reason}): is it running? 'tracecraft doctor' looks into it")
+    def __init__(self, reason: str, text: str = "") -> None:
+        silent = f"the bridge does not answer ({reason}): is it running? 'tracecraft doctor' looks into it"
+        super().__init__(text or silent)
         self.reason = reason
+
+
+class BridgeFailed(TracecraftError):
+    """The bridge could not answer one question because of a mistake of its own. Attributes: ``verb``, ``reason``."""
+
+    def __init__(self, verb: str, reason: str) -> None:
+        super().__init__(f"the bridge failed on {verb} ({reason}): its log has more; asking again will not help")
+        self.verb, self.reason = verb, reason
 
 
 class WaitTimeout(TracecraftError, TimeoutError):

@@ -1,10 +1,10 @@
 """What can be asked of the bridge: subject ``tcsvc.<project>.<verb>``, JSON each way (docs/reference/queries.md).
 
 An answer is a JSON object of the verb's answer type. A refusal has the headers ``Nats-Service-Error`` (text) and
-``Nats-Service-Error-Code`` (400 bad question, 404 nothing there, 409 cannot be done now, 503 a store is away) and the
-body ``{"error": …, "hint": …}``, with ``kind`` and ``name`` when nothing of that name is there (404). Lists come in
-pages: pass ``next`` of an answer as ``cursor`` of the next question. Times are RFC 3339, UTC, with microseconds. An
-answer includes everything that the log held when the question came.
+``Nats-Service-Error-Code`` (400 bad question, 404 nothing there, 409 cannot be done now, 500 the bridge failed on it,
+503 a store is away) and the body ``{"error": …, "hint": …}``, with ``kind`` and ``name`` when nothing of that name is
+there (404). Lists come in pages: pass ``next`` of an answer as ``cursor`` of the next question. Times are RFC 3339,
+UTC, with microseconds. An answer includes everything that the log held when the question came.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ class RunsPage(Answer, frozen=True, kw_only=True):
 
     runs: list[RunRow]
     next: str | None = None
+    notes: list[str] = []
+    """With the first page: what the question probably did not mean, as ``no run has metric lss: did you mean loss?``"""
 
 
 class RunQuestion(Question, frozen=True, kw_only=True):
@@ -106,6 +108,8 @@ class MetricSummary(msgspec.Struct, frozen=True, kw_only=True):
     mean: Any
     points: int
     nans: int = 0
+    infinite: int = 0
+    """Points that are infinite: ``min`` and ``max`` count them, ``mean`` does not."""
 
 
 class AgentRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +128,8 @@ class AgentRow(msgspec.Struct, frozen=True, kw_only=True):
     last_step: str | None = None
     tokens: Tokens = Tokens()
     cost: float | None = None
+    unpriced: int = 0
+    """Model calls whose cost is not known."""
 
 
 class ArtifactRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -310,6 +316,8 @@ class WriterReport(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: int
     """Repeats that were recognised and not counted."""
     dropped: int
+    host: str | None = None
+    """The machine on which it wrote, when it said so; only of one that never said that it was done."""
 
 
 class RunVerification(Answer, frozen=True, kw_only=True):
@@ -536,6 +544,10 @@ class GetQuestion(Question, frozen=True, kw_only=True):
     sha256: str | None = None
     run: str | None = None
     name: str | None = None
+    failed: bool = False
+    """The store did not give it: the bridge looks whether it is damaged."""
+    place: int = 0
+    """The byte from which on it did not give it."""
 
 
 class Download(Answer, frozen=True, kw_only=True):
@@ -547,6 +559,8 @@ class Download(Answer, frozen=True, kw_only=True):
     expires: str
     name: str | None = None
     media_type: str = "application/octet-stream"
+    damaged: bool = False
+    """The store is well and cannot give it."""
 
 
 class ArtifactsQuestion(Question, frozen=True, kw_only=True):

@@ -27,6 +27,12 @@ PREVIEW: Final = 512
 """Characters of a value that are shown where there is no room for all of it."""
 MAX_POINTS: Final = 2_000
 """Most points in one ``metric`` event."""
+MAX_NAME: Final = 250
+"""Characters in the name of a metric, a parameter or a tag, and in the provider's id of a call."""
+MAX_COUNT: Final = 2**40
+"""Most tokens of a kind that one call may use, so that the totals of a run stay in 64 bits."""
+MAX_COST: Final = 1e8
+"""Most that one call may cost, in its currency."""
 
 
 class Blob(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,6 +168,8 @@ class StepData(Body, frozen=True, kw_only=True):
     """In place of ``value``."""
     redacted: dict[str, int] = msgspec.field(default_factory=dict)
     """How many times each rule replaced something."""
+    time: int = 0
+    """When it was logged; 0: not known."""
 
 
 class StepEnded(Body, frozen=True, kw_only=True):

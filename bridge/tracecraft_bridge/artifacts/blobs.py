@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from tracecraft_bridge.artifacts.errors import ObjectMissing
+from tracecraft_bridge.artifacts.errors import ObjectDamaged, ObjectMissing
 from tracecraft_bridge.artifacts.store import MEDIA_TYPE
 from tracecraft_core import ids
 
@@ -22,6 +22,9 @@ _R = TypeVar("_R")
 
 _AT_ONCE: Final = 8
 """Objects asked for at the same time."""
+
+_DOUBTED: Final = "'-infinity'"
+"""``verified`` of a content that was found damaged since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,10 @@ def object_key(sha256: str, upload: str) -> str:
 
 
 class Blobs:
-    """Contents by hash. Methods raise `StoreAway`, `ObjectMissing` and `psycopg.Error`."""
+    """Contents by hash. Methods raise `StoreAway`, `ObjectMissing`, `ObjectDamaged` and `psycopg.Error`.
+
+    One that was found damaged keeps its row, and is not relied upon when the same content is put again (`doubt`).
+    """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -55,18 +61,26 @@ class Blobs:
         return await self.add(connection, mine)
 
     async def add(self, connection: Connection, blob: Blob) -> Blob:
-        """Note a content whose hash was seen to be right; where another upload was first, that one stays."""
+        """Note a content whose hash was seen to be right; another that was first stays, unless it was found damaged."""
         cursor = await connection.execute(
+            f"WITH old AS (SELECT object_key FROM blob WHERE sha256 = %s AND verified = {_DOUBTED}) "
             "INSERT INTO blob (sha256, size, object_key) VALUES (%s, %s, %s) "
-            "ON CONFLICT (sha256) DO UPDATE SET wanted = now() RETURNING sha256, size, object_key",
-            (blob.sha256, blob.size, blob.object_key),
+            "ON CONFLICT (sha256) DO UPDATE SET wanted = now(), "
+            f"object_key = CASE WHEN blob.verified = {_DOUBTED} THEN excluded.object_key ELSE blob.object_key END, "
+            f"verified = CASE WHEN blob.verified = {_DOUBTED} THEN now() ELSE blob.verified END "
+            "RETURNING sha256, size, object_key, (SELECT object_key FROM old)",
+            (blob.sha256, blob.sha256, blob.size, blob.object_key),
         )
         row = await cursor.fetchone()
         assert row is not None
-        stays = Blob(*row)
-        if stays.object_key != blob.object_key:
-            await self._store.delete([blob.object_key])
+        stays = Blob(*row[:3])
+        over = {blob.object_key, row[3]} - {stays.object_key, None}
+        await self._store.delete(sorted(over))
         return stays
+
+    async def doubt(self, connection: Connection, blob: Blob) -> None:
+        """Note that it was found damaged: who puts this content next is to upload it."""
+        await connection.execute(f"UPDATE blob SET verified = {_DOUBTED} WHERE object_key = %s", (blob.object_key,))
 
     async def keep(self, connection: Connection, sha256: str) -> Blob | None:
         """The blob, kept for another grace; ``None`` when there is none. One that the store has lost is forgotten."""
@@ -77,9 +91,11 @@ class Blobs:
         return None
 
     async def want(self, connection: Connection, sha256: str) -> Blob | None:
-        """The blob, kept for another grace; the store is not asked."""
+        """The blob, kept for another grace, unless it was found damaged; the store is not asked."""
         cursor = await connection.execute(
-            "UPDATE blob SET wanted = now() WHERE sha256 = %s RETURNING sha256, size, object_key", (sha256,)
+            f"UPDATE blob SET wanted = now() WHERE sha256 = %s AND verified <> {_DOUBTED} "
+            "RETURNING sha256, size, object_key",
+            (sha256,),
         )
         row = await cursor.fetchone()
         return None if row is None else Blob(*row)
@@ -121,17 +137,22 @@ class Blobs:
         return sorted(lost | (set(hashes) - {blob.sha256 for blob in known}))
 
     async def damaged(self, connection: Connection, hashes: Collection[str]) -> list[str]:
-        """Those whose content, read again, has another hash; what is missing is not among them."""
+        """Those whose content, read again, has another hash or cannot be read; what is missing is not among them."""
         known = await self._known(connection, hashes)
         found = await self._each(known, self._hash)
         pairs = zip(known, found, strict=True)
-        return sorted(blob.sha256 for blob, sha256 in pairs if sha256 not in {blob.sha256, None})
+        wrong = [blob for blob, sha256 in pairs if sha256 not in {blob.sha256, None}]
+        for blob in wrong:
+            await self.doubt(connection, blob)
+        return sorted(blob.sha256 for blob in wrong)
 
     async def _hash(self, blob: Blob) -> str | None:
         try:
             return (await self._store.hash(blob.object_key))[0]
         except ObjectMissing:
             return None
+        except ObjectDamaged:
+            return ""
 
     async def _known(self, connection: Connection, hashes: Collection[str]) -> list[Blob]:
         cursor = await connection.execute(

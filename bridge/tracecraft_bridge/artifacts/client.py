@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_bridge.artifacts.errors import ObjectMissing, StoreAway
+from tracecraft_core import ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +22,18 @@ CONNECT_S: Final = 3
 READ_S: Final = 30
 """Seconds without a byte after which the store counts as away."""
 ATTEMPTS: Final = 2
+CONFIRM_S: Final = 3
+"""Seconds without a byte after which one that failed before counts as failed again: SeaweedFS tries for 13 s itself."""
+BLOCK: Final = 1 << 20
+"""Bytes read at a time."""
 
 _GONE: Final = frozenset({"404", "NoSuchKey", "NoSuchUpload", "NotFound"})
 _OURS: Final = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
 
 
-def make_client(settings: StoreSettings, endpoint: str) -> S3Client:
+def make_client(
+    settings: StoreSettings, endpoint: str, *, attempts: int = ATTEMPTS, read_s: float = READ_S
+) -> S3Client:
     """A client; takes some 300 ms, which boto3 needs to read its models. May be used by several threads."""
     import boto3
     from botocore.config import Config
@@ -42,9 +49,9 @@ def make_client(settings: StoreSettings, endpoint: str) -> S3Client:
             signature_version="s3v4",
             s3={"addressing_style": "path"},
             connect_timeout=CONNECT_S,
-            read_timeout=READ_S,
+            read_timeout=read_s,
             max_pool_connections=THREADS,
-            retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
+            retries={"total_max_attempts": attempts, "mode": "standard"},
             # Checksums of newer S3 that others may not know: we compare hashes of our own.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -90,14 +97,29 @@ def put_file(client: S3Client, bucket: str, key: str, path: str, media_type: str
     client.upload_file(path, bucket, key, ExtraArgs={"ContentType": media_type}, Config=plan)
 
 
-def hash_object(client: S3Client, bucket: str, key: str, block: int = 1 << 20) -> tuple[str, int]:
-    """SHA-256 and size of an object, read once through with one block in memory."""
-    digest, size = hashlib.sha256(), 0
-    body = client.get_object(Bucket=bucket, Key=key)["Body"]
+def probe(client: S3Client, bucket: str) -> None:
+    """Write an object, read it back and remove it: then the store is well."""
+    key = f"probe/{ids.fresh()}"
+    client.put_object(Bucket=bucket, Key=key, Body=b"well")
     try:
-        while data := body.read(block):
-            digest.update(data)
-            size += len(data)
+        client.get_object(Bucket=bucket, Key=key)["Body"].read()
     finally:
-        body.close()
-    return digest.hexdigest(), size
+        client.delete_object(Bucket=bucket, Key=key)
+
+
+class Reading:
+    """An object read through once, with one block in memory; attribute ``size``, bytes so far."""
+
+    def __init__(self) -> None:
+        self._digest, self.size = hashlib.sha256(), 0
+
+    def run(self, client: S3Client, bucket: str, key: str) -> tuple[str, int]:
+        """SHA-256 and size."""
+        body = client.get_object(Bucket=bucket, Key=key)["Body"]
+        try:
+            while data := body.read(BLOCK):
+                self._digest.update(data)
+                self.size += len(data)
+        finally:
+            body.close()
+        return self._digest.hexdigest(), self.size

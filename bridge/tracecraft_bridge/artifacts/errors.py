@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tracecraft_core.errors import Damaged
+
 
 class StoreAway(Exception):
     """The store does not answer, refuses our keys, or there is none; `hint` says what to do."""
@@ -16,6 +18,14 @@ class ObjectMissing(Exception):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"the artifact store has no {name}")
+        self.name = name
+
+
+class ObjectDamaged(Damaged):
+    """The store is well and cannot give this one: its disk has spoilt it. Attribute: ``name``, a key or a hash."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "the artifact store cannot read it")
         self.name = name
 
 

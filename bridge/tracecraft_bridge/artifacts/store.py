@@ -12,11 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
-from tracecraft_bridge.artifacts.client import THREADS, ensure_bucket, hash_object, make_client, put_file, translated
-from tracecraft_bridge.artifacts.errors import ObjectMissing, StoreAway
+from tracecraft_bridge.artifacts.client import (
+    BLOCK,
+    CONFIRM_S,
+    THREADS,
+    Reading,
+    ensure_bucket,
+    make_client,
+    probe,
+    put_file,
+    translated,
+)
+from tracecraft_bridge.artifacts.errors import ObjectDamaged, ObjectMissing, StoreAway
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from mypy_boto3_s3 import S3Client
 
@@ -49,6 +59,8 @@ class Part:
 class ObjectStore:
     """The bucket. Every method but `close` raises `StoreAway`, and `ObjectMissing` where there must be something.
 
+    Those that read raise `ObjectDamaged` when the store is well and does not give this object, and never try for long.
+
     Args:
         settings: ``None``: there is no store, and every method says what to set.
     """
@@ -59,6 +71,8 @@ class ObjectStore:
         self._lock = threading.Lock()
         self._client: S3Client | None = None
         self._signer: S3Client | None = None
+        self._reader: S3Client | None = None
+        self._impatient: S3Client | None = None
         self._has_bucket = False
 
     async def put(self, key: str, source: bytes | Path, media_type: str = MEDIA_TYPE) -> None:
@@ -74,16 +88,20 @@ class ObjectStore:
 
     async def get(self, key: str) -> bytes:
         """A whole object; it must fit into memory."""
-        return await self._call(key, lambda client, bucket: client.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+        def work(_: S3Client, bucket: str) -> bytes:
+            return self._reading().get_object(Bucket=bucket, Key=key)["Body"].read()
+
+        return await self._careful(key, lambda: 0, lambda: self._call(key, work))
 
     async def range(self, key: str, first: int, length: int) -> bytes:
         """Bytes from ``first`` on, fewer than ``length`` at the end of the object."""
 
-        def work(client: S3Client, bucket: str) -> bytes:
+        def work(_: S3Client, bucket: str) -> bytes:
             wanted = f"bytes={first}-{first + length - 1}"
-            return client.get_object(Bucket=bucket, Key=key, Range=wanted)["Body"].read()
+            return self._reading().get_object(Bucket=bucket, Key=key, Range=wanted)["Body"].read()
 
-        return await self._call(key, work)
+        return await self._careful(key, lambda: first, lambda: self._call(key, work))
 
     async def size(self, key: str) -> int | None:
         """Bytes; ``None`` when nothing lies there."""
@@ -94,7 +112,31 @@ class ObjectStore:
 
     async def hash(self, key: str) -> tuple[str, int]:
         """SHA-256 and size of what lies there, read through with flat memory."""
-        return await self._call(key, lambda client, bucket: hash_object(client, bucket, key))
+        reading = Reading()
+
+        async def attempt() -> tuple[str, int]:
+            nonlocal reading
+            reading = Reading()
+            return await self._call(key, lambda _, bucket: reading.run(self._reading(), bucket, key))
+
+        return await self._careful(key, lambda: reading.size, attempt)
+
+    async def gives(self, key: str, first: int = 0) -> bool:
+        """Whether it gives the bytes from ``first`` on within a few seconds, while it gives others (else `StoreAway`).
+
+        For an object of which a read has just failed: SeaweedFS answers 500 when a byte on its disk is not what it was.
+        """
+
+        def work(_: S3Client, bucket: str) -> None:
+            wanted = f"bytes={first}-{first + 2 * BLOCK - 1}"
+            self._confirming().get_object(Bucket=bucket, Key=key, Range=wanted)["Body"].read()
+
+        try:
+            await self._call(key, work)
+        except StoreAway:
+            await self._call(key, probe)
+            return False
+        return True
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; one that is not there is no error."""
@@ -185,6 +227,15 @@ class ObjectStore:
 
         return await self._call(wanted[0]["Key"], work)
 
+    async def _careful(self, key: str, place: Callable[[], int], attempt: Callable[[], Awaitable[_R]]) -> _R:
+        """A read, once more when it failed in passing. ``place``: the byte up to which it came."""
+        try:
+            return await attempt()
+        except StoreAway:
+            if not await self.gives(key, place()):
+                raise ObjectDamaged(key) from None
+        return await attempt()
+
     async def _call(self, name: str, work: Callable[[S3Client, str], _R]) -> _R:
         self._needed()
         loop = asyncio.get_running_loop()
@@ -215,6 +266,20 @@ class ObjectStore:
                 ensure_bucket(self._client, settings.bucket)
                 self._has_bucket = True
             return self._client
+
+    def _reading(self) -> S3Client:
+        """Tries once: who reads decides what a failure means."""
+        settings = self._needed()
+        with self._lock:
+            self._reader = self._reader or make_client(settings, settings.endpoint, attempts=1)
+            return self._reader
+
+    def _confirming(self) -> S3Client:
+        """Tries once and not for long."""
+        settings = self._needed()
+        with self._lock:
+            self._impatient = self._impatient or make_client(settings, settings.endpoint, attempts=1, read_s=CONFIRM_S)
+            return self._impatient
 
     def _signing(self) -> S3Client:
         """The host is part of the signature: clients may know the store by another one."""

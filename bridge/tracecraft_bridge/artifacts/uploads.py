@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tracecraft_bridge.artifacts.blobs import Blob, object_key
-from tracecraft_bridge.artifacts.errors import BadUpload, ObjectMissing, UploadRefused
+from tracecraft_bridge.artifacts.errors import BadUpload, ObjectDamaged, ObjectMissing, UploadRefused
 from tracecraft_bridge.artifacts.store import PUT_HEADERS
 from tracecraft_core import ids
 from tracecraft_core.queries import Committed, PartUrls, Upload
@@ -113,6 +113,9 @@ class Uploads:
             found, size = await self._store.hash(begun.object_key)
         except ObjectMissing:
             raise UploadRefused("nothing was put there yet", "PUT the file first") from None
+        except ObjectDamaged as error:
+            await self._remove(begun)
+            raise UploadRefused(f"what was put is damaged: {error.problem}", "it was removed; put it again") from None
         if (found, size) != (begun.sha256, begun.size):
             await self._remove(begun)
             raise UploadRefused(

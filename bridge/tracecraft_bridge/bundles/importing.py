@@ -77,9 +77,9 @@ class Importer:
         if new:
             async with connection.transaction():
                 epoch = await _begin(connection, manifest)
-                entries = reader.entries()
+                entries, runs = reader.entries(), frozenset(manifest.runs)
                 while batch := await asyncio.to_thread(lambda: [message(each) for each in islice(entries, BATCH)]):
-                    await import_entries(connection, epoch, batch)
+                    await import_entries(connection, epoch, batch, runs)
                 await note(connection, epoch, manifest, sha256, reader.size)
         return Imported(run=manifest.run, root=manifest.root, new=new, entries=manifest.entries)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from tracecraft_bridge.artifacts.blobs import Blobs
 from tracecraft_bridge.artifacts.errors import StoreAway
@@ -13,6 +16,7 @@ from tracecraft_bridge.bundles import rows
 from tracecraft_bridge.bundles.checkpoint import state
 from tracecraft_bridge.bundles.extent import extent
 from tracecraft_bridge.database import connect
+from tracecraft_core.bundle import bounds, rules
 from tracecraft_core.bundle.layout import MEDIA_TYPE
 from tracecraft_core.bundle.writer import BundleWriter
 from tracecraft_core.queries import BundleRow
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
     from tracecraft_core.bundle.layout import Manifest
     from tracecraft_core.queries import Entry
 
+logger = logging.getLogger(__name__)
+
+ROOM: Final = 1024 * 1024
+"""Bytes of a chunk that are left for the subject and headers of a single entry."""
 MADE: Final = "to_char(made AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 
@@ -76,12 +84,24 @@ class Maker:
     async def _add(self, connection: Connection, wanted: Extent, writer: BundleWriter) -> None:
         def add(batch: list[Entry]) -> None:
             for each in batch:
-                writer.add(each)
+                problem = _problem(each, wanted)
+                if problem is None:
+                    writer.add(each)
+                else:
+                    logger.warning("not in the bundle of run %s: entry %d: %s", wanted.run, each.seq, problem)
 
         span = wanted.first_seq, wanted.last_seq
         async with rows.batches(connection, wanted.project, wanted.epoch, wanted.runs, *span) as found:
             async for batch in found:
                 await asyncio.to_thread(add, batch)
+
+
+def _problem(entry: Entry, wanted: Extent) -> str | None:
+    """Why a reader would refuse an entry: anybody can write a name or a number into the log that we would not."""
+    size = len(entry.body) if isinstance(entry.body, msgspec.Raw) else len(entry.raw or "")
+    if size > bounds.MAX_CHUNK - ROOM:
+        return f"its body has {size:,} bytes"
+    return rules.entry_problem(entry, wanted.project, wanted.runs)
 
 
 async def _require_whole(connection: Connection) -> None:

@@ -34,7 +34,7 @@ def entry(row: Sequence[Any]) -> Entry:
     seq, time, subject, headers, body, raw = row[:6]
     return Entry(
         seq=seq,
-        time=time,
+        time=time or "",
         subject=subject,
         headers=_headers(headers) if headers else {},
         body=None if body is None else msgspec.Raw(body.encode()),

@@ -23,6 +23,18 @@ AGENT_STATUS: Final = (
 """An agent ``x`` of a run ``r``: one that nobody ended is over with its run."""
 
 
+MEAN: Final = (
+    "greatest(x.min, least(x.max, CASE WHEN x.sum = 0 OR abs(x.sum) > 1e-290 "
+    "OR abs(x.sum * 2::float8 ^ 200 / nullif(x.points - x.nans, 0)) > 2::float8 ^ -875 "
+    "THEN x.sum / nullif(x.points - x.nans, 0) ELSE 0 END))"
+)
+"""Mean of a row ``x`` of ``metric_latest``, null where it has no numbers.
+
+PostgreSQL refuses a quotient that is too small for a float, in place of making it 0: up to 2^-1075. A sum that would
+overflow stays at the largest float, but the mean is never outside of what was logged.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """A field of a run."""
@@ -98,7 +110,7 @@ STATISTICS: Final = {
     "first": Field("metrics.first", "number", "x.first", "metric_latest", nullable=False),
     "min": Field("metrics.min", "number", "x.min", "metric_latest"),
     "max": Field("metrics.max", "number", "x.max", "metric_latest"),
-    "mean": Field("metrics.mean", "number", "x.sum / nullif(x.points - x.nans, 0)", "metric_latest"),
+    "mean": Field("metrics.mean", "number", MEAN, "metric_latest"),
     "points": Field("metrics.points", "number", "x.points", "metric_latest", nullable=False),
     "step": Field("metrics.step", "number", "x.step", "metric_latest", nullable=False),
 }
@@ -117,6 +129,7 @@ _ALIASES: Final = {
     "created": "started",
     "end_time": "ended",
     "duration": "seconds",
+    "took": "seconds",
     "git_commit": "git.commit",
     "git_branch": "git.branch",
     "git_dirty": "git.dirty",

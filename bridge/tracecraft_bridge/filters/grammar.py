@@ -61,17 +61,15 @@ STRING: /"(\\.|[^"\\])*"|'(\\.|[^'\\])*'/s
 
 _SHOWN: Final = {
     "FIELD": "a field (status, cost, metrics.loss, …)",
-    "OPERATOR": "= != < <= > >= ~",
-    "LIKE": "like",
-    "IN": "in",
+    "OPERATOR": "a comparison (= != < <= > >= ~)",
     "WORD": "a value",
     "STRING": "a value",
-    "AGO": "ago",
-    "LPAR": "(",
-    "RPAR": ")",
-    "COMMA": ",",
+    "LPAR": "'('",
+    "RPAR": "')'",
+    "COMMA": "','",
     "$END": "the end",
 }
+"""What is not here is a word and shown as such."""
 _ESCAPED: Final = re.compile(r"\\([\"'\\])")
 
 
@@ -122,7 +120,8 @@ def _unexpected(text: str, error: UnexpectedInput) -> FilterError:
         expected, found = set(error.accepts or error.expected), "the end" if ends else repr(str(error.token))
     else:
         return FilterError(text, len(text), "unexpected end")
-    shown = dict.fromkeys(_SHOWN.get(name, name.strip("_").lower()) for name in sorted(expected, key=_importance))
+    useful = expected - {"AGO"} or expected  # it may stand behind any value and helps with few
+    shown = dict.fromkeys(_SHOWN.get(name, f"'{name.strip('_').lower()}'") for name in sorted(useful, key=_importance))
     return FilterError(text, position, f"expected {_listed(list(shown))}, found {found}")
 
 

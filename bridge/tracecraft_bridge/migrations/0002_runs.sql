@@ -258,7 +258,7 @@ CREATE TABLE blob (
     sha256 text PRIMARY KEY,
     size bigint NOT NULL,
     object_key text NOT NULL,
-    verified timestamptz NOT NULL DEFAULT now(),     -- when the bridge read it back and the hash was right
+    verified timestamptz NOT NULL DEFAULT now(),     -- when the bridge read it back and the hash was right; -infinity: found damaged since
     wanted timestamptz NOT NULL DEFAULT now()        -- when somebody last put it: from here on it must be referenced in time
 );
 CREATE INDEX blob_wanted_idx ON blob (wanted);

@@ -23,7 +23,7 @@ def on_artifact(batch: Batch, run: RunState, entry: Entry, event: Artifact) -> N
     poison.name(event.name, "the name of the file", 500)
     if not SHA256.fullmatch(event.sha256):
         raise poison.Poison("sha256 is not 64 hexadecimal digits")
-    size = poison.bigint(event.size, "size")
+    size = poison.size(event.size, "size")
     time = stamp(batch.time(run, entry, event.time))
     batch.artifacts[run.project, run.run, event.name] = ArtifactRow(
         *(run.project, run.run, event.name, event.sha256, size, event.media_type[:200], event.kind),

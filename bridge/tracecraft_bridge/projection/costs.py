@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from tracecraft_bridge import prices
 from tracecraft_bridge.projection import poison
 from tracecraft_bridge.projection.copy_text import NULL, number, stamp, text
+from tracecraft_core.run_events import MAX_COST
 
 if TYPE_CHECKING:
     from tracecraft_bridge.projection.batch import Batch
@@ -32,9 +33,6 @@ FIND_REQUESTS: Final = """
     JOIN cost_entry c ON c.project = k.project AND c.request = k.request AND c.counted
 """
 REPORTED: Final = "reported"
-MAX_COST: Final = 1e8
-"""Most that one call may cost, in its currency."""
-MAX_REQUEST: Final = 250
 USD: Final = "USD"
 
 
@@ -42,7 +40,7 @@ def on_usage(batch: Batch, run: RunState, entry: Entry, event: Usage) -> None:
     """``usage``."""
     assert run.row is not None
     tokens = _tokens(event)
-    request = None if event.request is None else poison.name(event.request, "request", MAX_REQUEST)
+    request = None if event.request is None else poison.name(event.request, "request")
     time = batch.time(run, entry, event.time)
     amount, currency, source, version = _amount(batch, event, time, tokens)
     counted = event.cause in ("original", "retry") and run.row.purpose != "replay"

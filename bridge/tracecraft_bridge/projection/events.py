@@ -54,6 +54,8 @@ class Received(NamedTuple):
     late: bool
     again: bool = False
     """Deletes a run that was deleted before: it may have come back in a bundle."""
+    problem: str = ""
+    """What is wrong with a part of it that was left out."""
 
 
 def receive(batch: Batch, run: RunState, entry: Entry) -> Received | None:
@@ -75,22 +77,23 @@ def receive(batch: Batch, run: RunState, entry: Entry) -> Received | None:
     name = entry.parts.event or ""
     decoder = DECODERS.get(name)
     event: Any = None
+    problem = ""
     if decoder is not None:
         try:
             event = poison.decode(decoder, entry.body)
             if name == METRIC:
-                event = metrics.chunks(event)
+                event, problem = metrics.chunks(event)
         except poison.Poison as error:
             event = error
         else:
             if name == DELETED:
                 run.deleted = entry.epoch
-    return Received(run, entry, who, event, late)
+    return Received(run, entry, who, event, late, problem=problem)
 
 
 def fold(batch: Batch, received: Received) -> None:
     """Change what the event changes; what is wrong with it is noted, and no more."""
-    run, entry, who, event, late, again = received
+    run, entry, who, event, late, again, problem = received
     if again and run.row is None:
         return
     batch.runs[run.project, run.run] = run
@@ -99,6 +102,8 @@ def fold(batch: Batch, received: Received) -> None:
     if event.__class__ is poison.Poison:
         batch.problem(run, entry, str(event))
         return
+    if problem:
+        batch.problem(run, entry, problem)
     handler = HANDLERS.get(name)
     if handler is None:
         return

@@ -10,10 +10,11 @@ import math
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tracecraft_bridge.projection import poison
 from tracecraft_bridge.projection.batch import AHEAD_US, EARLIEST_US
 from tracecraft_bridge.projection.copy_text import stamp
 from tracecraft_bridge.projection.metric_row import LARGEST, WIDTHS, BucketRow, Series, SeriesRow
+from tracecraft_core.metric_point import MAX_STEP
+from tracecraft_core.run_events import MAX_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,6 @@ COPY_CHUNKS: Final = "COPY metric_chunk (project, run, key, agent, epoch, seq, t
 WHOLE_RUN: Final = ""
 """In the place of an agent: the metric of the run, whoever logged it."""
 NOT_NUMBERS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-MAX_STEP: Final = 2**53
-MAX_KEY: Final = 250
 MAX_POINTS: Final = 100_000
 """In one event; a body has no room for more."""
 
@@ -65,26 +64,41 @@ class Sums(NamedTuple):
     last_time: str
 
 
-def chunks(event: Metric) -> list[Chunk]:
-    """The points of an event by key, checked. Raises `Poison`."""
+def chunks(event: Metric) -> tuple[list[Chunk], str]:
+    """The points of an event by key, and what is wrong with those that cannot be, which are left out."""
     found: dict[str, Chunk] = {}
+    wrong = list[str]()
     for key, value, step, time in event.points:
         if value.__class__ is str:
-            if value not in NOT_NUMBERS:
-                raise poison.Poison(f"the value of {key} is a text that is no number")
-            value = NOT_NUMBERS[value]
-        if step is not None and not -MAX_STEP <= step <= MAX_STEP:
-            raise poison.Poison(f"a step of {key} is out of range")
+            value = NOT_NUMBERS.get(value, value)
         chunk = found.get(key)
-        if chunk is None:
-            if not 0 < len(key) <= MAX_KEY:
-                poison.name(key, "the name of a metric", MAX_KEY)
+        if (
+            value.__class__ is str
+            or (step is not None and not -MAX_STEP <= step <= MAX_STEP)
+            or (chunk is None and not 0 < len(key) <= MAX_NAME)
+        ):
+            wrong.append(_wrong(key, value))
+        elif chunk is None:
             found[key] = Chunk(key, value + 0.0, step, time)  # jsonb knows no negative zero
         else:
             chunk.values.append(value + 0.0)
             chunk.given.append(step)
             chunk.times.append(time)
-    return list(found.values())
+    return list(found.values()), _told(wrong, len(event.points)) if wrong else ""
+
+
+def _wrong(key: str, value: float | str) -> str:
+    """Why a point cannot be."""
+    if not 0 < len(key) <= MAX_NAME:
+        return f"the name of a metric has {len(key)} characters, not 1 to {MAX_NAME}"
+    if isinstance(value, str):
+        return f"the value of {key} is a text that is no number"
+    return f"a step of {key} is out of range"
+
+
+def _told(wrong: list[str], points: int) -> str:
+    """What is wrong with the points that were left out, each thing once."""
+    return f"{len(wrong)} of {points} points cannot be and were left out: {', '.join(dict.fromkeys(wrong))}"
 
 
 class Steps:

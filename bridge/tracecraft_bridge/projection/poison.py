@@ -12,6 +12,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from tracecraft_core.run_events import MAX_COUNT, MAX_NAME
+
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _T = TypeVar("_T")
 
@@ -55,14 +57,21 @@ def bigint(number: int, name: str) -> int:
     return number
 
 
-def count(number: int, name: str) -> int:
-    """A whole number from 0 on, small enough that a run's total of them stays in range. Raises `Poison`."""
-    if not 0 <= number <= 2**40:
+def size(number: int, name: str) -> int:
+    """A number of bytes. Raises `Poison`."""
+    if not 0 <= number <= MAX_BIGINT:
         raise Poison(f"{name} is out of range")
     return number
 
 
-def name(text: str, what: str, most: int = 250) -> str:
+def count(number: int, name: str) -> int:
+    """A whole number from 0 on, small enough that a run's total of them stays in range. Raises `Poison`."""
+    if not 0 <= number <= MAX_COUNT:
+        raise Poison(f"{name} is out of range")
+    return number
+
+
+def name(text: str, what: str, most: int = MAX_NAME) -> str:
     """A text that is part of a key. Raises `Poison`."""
     if not 0 < len(text) <= most:
         raise Poison(f"{what} has {len(text)} characters, not 1 to {most}")

@@ -18,6 +18,7 @@ from tracecraft_core.queries import ArtifactRow, ArtifactsPage, Download
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tracecraft_bridge.artifacts.blobs import Blob
     from tracecraft_bridge.database import Connection
     from tracecraft_bridge.query.asked import Asked
     from tracecraft_core.queries import (
@@ -67,9 +68,12 @@ async def artifacts_get(asked: Asked, question: GetQuestion) -> Download:
     with _refusals("content", sha256):
         if blob is None:
             raise ObjectMissing(sha256)
+        damaged = question.failed and await _is_damaged(asked, blob, question.place)
         url = await asked.store.get_url(blob.object_key, name=name, media_type=media_type)
     known = {} if media_type is None else {"media_type": media_type}
-    return Download(sha256=sha256, size=blob.size, url=url.url, expires=url.expires, name=name, **known)
+    return Download(
+        sha256=sha256, size=blob.size, url=url.url, expires=url.expires, name=name, damaged=damaged, **known
+    )
 
 
 async def artifacts_list(asked: Asked, question: ArtifactsQuestion) -> ArtifactsPage:
@@ -87,6 +91,15 @@ async def artifacts_list(asked: Asked, question: ArtifactsQuestion) -> Artifacts
     last = fit[-1]
     place = (last.time, last.run, last.name) if question.run is None else (last.name,)
     return ArtifactsPage(artifacts=fit, next=encode_cursor(*place))
+
+
+async def _is_damaged(asked: Asked, blob: Blob, place: int) -> bool:
+    """Of a content whose download failed: whether it is to blame and not the store, which is noted."""
+    if place >= blob.size or await asked.store.gives(blob.object_key, place):
+        return False
+    async with asked.pool.connection() as connection:
+        await Blobs(asked.store).doubt(connection, blob)
+    return True
 
 
 def _uploads(asked: Asked) -> Uploads:

@@ -9,13 +9,14 @@ import psycopg
 from tracecraft_bridge.filters.grammar import parse
 from tracecraft_bridge.filters.mistake import FilterError
 from tracecraft_bridge.filters.sql import Compiled, compiled
-from tracecraft_bridge.query import ordering, runs
+from tracecraft_bridge.query import meaning, ordering, runs
 from tracecraft_bridge.query.pages import checked_limit, decode_cursor, encode_cursor, fitting
 from tracecraft_bridge.query.refusal import bad_question
 from tracecraft_core.queries import RunsPage
 
 if TYPE_CHECKING:
     from tracecraft_bridge.database import Connection
+    from tracecraft_bridge.filters.conditions import Condition
     from tracecraft_bridge.query.asked import Asked
     from tracecraft_bridge.query.ordering import Section
     from tracecraft_core.queries import RunsList
@@ -29,23 +30,35 @@ async def runs_list(asked: Asked, question: RunsList) -> RunsPage:
     limit = checked_limit(question.limit)
     condition = _condition(question.filter)
     async with asked.pool.snapshot() as connection:
+        where, notes = await _meant(connection, asked.project, condition)
         try:
-            places = await _places(connection, asked.project, question, condition, limit + 1)
+            places = await _places(connection, asked.project, question, where, limit + 1)
         except psycopg.errors.InvalidRegularExpression as error:
             raise bad_question(f"the filter has {error.diag.message_primary}") from None
         rows = await runs.rows(connection, asked.project, [run for _, _, run in places[:limit]])
+        if question.cursor is None:
+            named = [*(meaning.fields(condition) if condition else ()), ordering.sorted_by(question.sort)]
+            notes += await meaning.unknown_keys(connection, asked.project, named)
     fit = fitting(rows)
     goes_on = len(fit) < len(rows) or len(places) > limit
-    return RunsPage(runs=fit, next=encode_cursor(question.sort, *places[len(fit) - 1]) if goes_on else None)
+    following = encode_cursor(question.sort, *places[len(fit) - 1]) if goes_on else None
+    return RunsPage(runs=fit, next=following, notes=[] if question.cursor else notes)
 
 
-def _condition(text: str) -> Compiled:
+def _condition(text: str) -> Condition | None:
     try:
-        condition = parse(text)
+        return parse(text)
     except FilterError as error:
         hint = f"{error.hint}\n{error.drawing}" if error.hint else f"\n{error.drawing}"
         raise bad_question(f"the filter, {error}", hint) from None
-    return Compiled("true", ()) if condition is None else compiled(condition)
+
+
+async def _meant(connection: Connection, project: str, condition: Condition | None) -> tuple[Compiled, list[str]]:
+    """The condition as SQL, and what there is to say about it."""
+    if condition is None:
+        return Compiled("true", ()), []
+    meant, notes = await meaning.whole_ids(connection, project, condition)
+    return compiled(meant), notes
 
 
 async def _places(

@@ -36,14 +36,20 @@ class Section:
 
 def sections(sort: str) -> tuple[Sequence[Section], str | None]:
     """The sections of an order, and the key of the metric, parameter or tag in it. Refuses unknown fields."""
-    down, path = sort.startswith("-"), sort.lstrip("+-").strip()
+    down, found = sort.startswith("-"), sorted_by(sort)
+    return (_of_run(found, down) if not found.table else _of_key(found, down)), found.key
+
+
+def sorted_by(sort: str) -> Field:
+    """The field of an order. Refuses unknown ones."""
+    path = sort.lstrip("+-").strip()
     try:
         found = field(path)
     except UnknownField as error:
         raise bad_question(f"cannot sort by {path!r}: {error}", error.hint) from None
     if found.table in _NOT_SORTED:
         raise bad_question(f"cannot sort by {path!r}", "a run has several of them")
-    return (_of_run(found, down) if not found.table else _of_key(found, down)), found.key
+    return found
 
 
 _TYPES: Final = {"time": "timestamptz", "number": "numeric", "seconds": "double precision", "flag": "boolean"}
@@ -60,7 +66,8 @@ def _of_key(found: Field, down: bool) -> list[Section]:
     agent = " AND x.agent = ''" if found.table == "metric_latest" else ""
     rows = f"{found.table} x ON x.project = r.project AND x.run = r.run AND x.key = %s{agent}"
     join = f"JOIN {rows}"
-    none = Section("r.started", f"LEFT JOIN {rows}", "x.key IS NULL", True, "timestamptz", True)
+    unknown = f"(x.key IS NULL OR {found.sql} IS NULL)" if found.table == "metric_latest" else "x.key IS NULL"
+    none = Section("r.started", f"LEFT JOIN {rows}", unknown, True, "timestamptz", True)
     if found.table == "metric_latest":
         return [*_numbers(found.sql, join, down), none]
     if found.kind == "either":

@@ -27,6 +27,9 @@ READ_RAW: Final = 20_000
 READ_BUCKETS: Final = 8_000
 """Buckets of one width that are read for a curve, at most, while a coarser width is there."""
 WIDTHS: Final = (64, 1024, 32768)
+_LARGE: Final = 1e200
+"""Sums from here on are scaled before they are added up, since PostgreSQL refuses a total that no float can hold."""
+_SCALE: Final = 2.0**64
 
 _RAW: Final = """
     FROM metric_chunk c, unnest(c.steps, c.times, c.vals) AS p(step, at, value)
@@ -113,14 +116,24 @@ async def _reduced(connection: Connection, key: str, source: str, bound: tuple[o
     cursor = await connection.execute(
         f"""
         WITH source AS MATERIALIZED ({source}),
-             ends AS MATERIALIZED (SELECT min(step)::numeric AS low, greatest(max(step)::numeric - min(step) + 1, %s) AS span
-                      FROM source)
-        SELECT min(step), sum(sum) / nullif(sum(n), 0), min(min), max(max), min(at)
+             ends AS MATERIALIZED (
+                 SELECT min(step)::numeric AS low, greatest(max(step)::numeric - min(step) + 1, %s) AS span FROM source)
+        SELECT min(step), sum(CASE WHEN abs(sum) < {_LARGE} THEN sum END),
+               sum(CASE WHEN abs(sum) >= {_LARGE} THEN sum / {_SCALE} END), sum(n), min(min), max(max), min(at)
         FROM source, ends GROUP BY floor((step - low) * %s / span) ORDER BY 1
         """.encode(),
         (*bound, points, points),
     )
-    return _made(key, False, await cursor.fetchall())
+    found = await cursor.fetchall()
+    return _made(key, False, [(row[0], _mean(*row[1:6]), *row[4:]) for row in found])
+
+
+def _mean(small: float | None, large: float | None, count: Any, least: float | None, most: float | None) -> Any:
+    """Of sums added up apart, the large ones scaled; PostgreSQL raises where Python has 0 or infinity."""
+    if least is None or most is None:
+        return None
+    mean = (small or 0.0) / int(count) + (large or 0.0) / int(count) * _SCALE
+    return min(max(mean, least), most)
 
 
 def _made(key: str, raw: bool, rows: list[tuple[Any, ...]]) -> Curve:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Code = Literal[400, 404, 409, 503]
+Code = Literal[400, 404, 409, 500, 503]
 
 
 class Refusal(Exception):
@@ -36,6 +36,11 @@ def not_found(kind: str, name: str, hint: str = "") -> Refusal:
 def conflict(error: str, hint: str = "") -> Refusal:
     """409: it cannot be done now."""
     return Refusal(409, error, hint=hint)
+
+
+def failed(verb: str, error: Exception) -> Refusal:
+    """500: a mistake of the bridge's own."""
+    return Refusal(500, f"the bridge failed on {verb}: {type(error).__name__}", hint="its log has more")
 
 
 def away(error: str, hint: str = "") -> Refusal:

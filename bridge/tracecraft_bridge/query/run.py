@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from tracecraft_bridge.filters.fields import AGENT_STATUS
+from tracecraft_bridge.filters.fields import AGENT_STATUS, MEAN
 from tracecraft_bridge.query import runs
 from tracecraft_bridge.query.pages import ROWS_BYTES, fitting
 from tracecraft_bridge.query.values import moment, money, number
@@ -33,20 +33,27 @@ _AGENTS: Final = f"""
     SELECT x.agent, {AGENT_STATUS}, x.started,
            CASE WHEN x.status = 'running' AND r.status <> 'running' THEN r.ended ELSE x.ended END,
            x.model, x.role, x.steps, x.errors, x.last_step,
-           c.input, c.cache_read, c.cache_write, c.output, c.reasoning, c.cost
+           c.input, c.cache_read, c.cache_write, c.output, c.reasoning, c.cost, coalesce(c.unpriced, 0)
     FROM run_agent x JOIN run r USING (project, run) LEFT JOIN (
         SELECT agent, sum(input_tokens) AS input, sum(cache_read_tokens) AS cache_read,
                sum(cache_write_tokens) AS cache_write, sum(output_tokens) AS output, sum(reasoning_tokens) AS reasoning,
-               sum(amount) FILTER (WHERE currency = 'USD') AS cost
+               sum(amount) FILTER (WHERE currency = 'USD') AS cost,
+               count(*) FILTER (WHERE amount IS NULL) AS unpriced
         FROM cost_entry WHERE project = %s AND run = %s AND counted GROUP BY agent
     ) c ON c.agent = x.agent
     WHERE x.project = %s AND x.run = %s ORDER BY x.first_seq, x.agent LIMIT %s
 """
 """An agent that nobody ended is over with its run."""
-_METRICS: Final = """
-    SELECT key, agent, value, step, time, first, min, max, sum / nullif(points - nans, 0), points, nans
-    FROM metric_latest WHERE project = %s AND run = %s ORDER BY agent <> '', key, agent LIMIT %s
+_METRICS: Final = f"""
+    SELECT key, agent, value, step, time, first, min, max, {MEAN}, points, nans
+    FROM metric_latest x WHERE project = %s AND run = %s ORDER BY agent <> '', key, agent LIMIT %s
 """
+_INFINITE: Final = """
+    SELECT c.key, c.agent, count(*) FILTER (WHERE v = '-Infinity'), count(*) FILTER (WHERE v = 'Infinity')
+    FROM metric_chunk c CROSS JOIN unnest(c.vals) v
+    WHERE c.project = %s AND c.run = %s AND c.key = ANY(%s) AND v IN ('-Infinity', 'Infinity') GROUP BY c.key, c.agent
+"""
+"""Only the points say which of those that are not finite are infinite."""
 _ARTIFACTS: Final = """
     SELECT name, sha256, size, media_type, kind, agent, time, run, step
     FROM artifact WHERE project = %s AND run = %s ORDER BY name LIMIT %s
@@ -64,6 +71,7 @@ async def runs_get(asked: Asked, question: RunQuestion) -> RunDetail:
         (found,) = await _rows(connection, _RUN, project, run)
         agents = [_agent(one) for one in await _rows(connection, _AGENTS, project, run, project, run, MOST)]
         metrics = [_metric(one) for one in await _rows(connection, _METRICS, project, run, MOST)]
+        metrics = await _with_infinities(connection, project, run, metrics)
         artifacts = [artifact_row(one) for one in await _rows(connection, _ARTIFACTS, project, run, MOST)]
         names = [name for (name,) in await _rows(connection, _CHILDREN, project, run, MOST)]
         children = await runs.rows(connection, project, names)
@@ -111,7 +119,7 @@ async def _rows(connection: Connection, query: str, *values: object) -> list[tup
 
 
 def _agent(row: tuple[Any, ...]) -> AgentRow:
-    agent, status, started, ended, model, role, steps, errors, last_step, *tokens, cost = row
+    agent, status, started, ended, model, role, steps, errors, last_step, *tokens, cost, unpriced = row
     return AgentRow(
         agent=agent,
         status=status,
@@ -124,6 +132,7 @@ def _agent(row: tuple[Any, ...]) -> AgentRow:
         last_step=last_step,
         tokens=runs.token_counts(tokens),
         cost=money(cost),
+        unpriced=unpriced,
     )
 
 
@@ -143,6 +152,32 @@ def _metric(row: tuple[Any, ...]) -> MetricSummary:
         points=points,
         nans=nans,
     )
+
+
+async def _with_infinities(
+    connection: Connection, project: str, run: str, metrics: list[MetricSummary]
+) -> list[MetricSummary]:
+    """The same, with infinities told from NaN; points are read only of metrics that have one or the other."""
+    keys = sorted({metric.key for metric in metrics if metric.nans})
+    if not keys:
+        return metrics
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for key, agent, low, high in await _rows(connection, _INFINITE, project, run, keys):
+        for who in {agent, ""}:  # every point is one of the whole run too
+            before = found.get((key, who), (0, 0))
+            found[key, who] = (before[0] + low, before[1] + high)
+    return [_told_apart(metric, *found.get((metric.key, metric.agent), (0, 0))) for metric in metrics]
+
+
+def _told_apart(metric: MetricSummary, low: int, high: int) -> MetricSummary:
+    if not low + high:
+        return metric
+    least = "-Infinity" if low else "Infinity" if metric.min is None else metric.min
+    most = "Infinity" if high else "-Infinity" if metric.max is None else metric.max
+    told: MetricSummary = msgspec.structs.replace(
+        metric, min=least, max=most, nans=metric.nans - low - high, infinite=low + high
+    )
+    return told
 
 
 def _numbers(values: list[float | None]) -> Iterator[float | str | None]:

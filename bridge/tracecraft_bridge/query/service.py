@@ -18,7 +18,7 @@ from tracecraft_bridge.query.asked import Asked
 from tracecraft_bridge.query.decoding import decode
 from tracecraft_bridge.query.pages import MAX_BYTES
 from tracecraft_bridge.query.pool import Pool
-from tracecraft_bridge.query.refusal import Refusal, away, bad_question
+from tracecraft_bridge.query.refusal import Refusal, away, bad_question, failed
 from tracecraft_bridge.query.verbs import HANDLERS
 from tracecraft_bridge.reader import NATS_AWAY
 from tracecraft_core import names, subjects
@@ -129,7 +129,7 @@ class Questions:
         except Exception as error:
             code = "500"
             logger.exception("%s failed", verb)
-            await _refuse(request, Refusal(503, f"the bridge failed: {type(error).__name__}", hint="its log has more"))
+            await _refuse(request, failed(verb, error))
         finally:
             self._metrics.questions.labels(verb, code).observe(time.perf_counter() - began)
 
@@ -146,7 +146,7 @@ class Questions:
             raise away(error.reason, error.hint) from None
         except psycopg.errors.QueryCanceled:
             raise away("the answer takes too long", "ask for less: a filter, a shorter time, a smaller page") from None
-        except psycopg.OperationalError as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise away(f"PostgreSQL: {str(error).strip() or type(error).__name__}") from None
         except (*NATS_AWAY, TracecraftError) as error:
             raise away(str(error) or type(error).__name__) from None

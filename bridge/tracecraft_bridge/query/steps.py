@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 _SHARED: Final = "input_preview, output_preview, input_seq, output_seq, input_blob, output_blob"
 _COST: Final = """
-    SELECT step, sum(input_tokens), sum(cache_read_tokens), sum(cache_write_tokens), sum(output_tokens),
-           sum(reasoning_tokens), sum(amount) FILTER (WHERE currency = 'USD' AND counted),
+    SELECT step, sum(input_tokens) FILTER (WHERE counted), sum(cache_read_tokens) FILTER (WHERE counted),
+           sum(cache_write_tokens) FILTER (WHERE counted), sum(output_tokens) FILTER (WHERE counted),
+           sum(reasoning_tokens) FILTER (WHERE counted), sum(amount) FILTER (WHERE currency = 'USD' AND counted),
            (array_agg(model ORDER BY seq))[1]
     FROM cost_entry WHERE project = %s AND run = %s AND step = ANY(%s) GROUP BY step
 """

@@ -16,7 +16,7 @@ def moment(value: datetime.datetime) -> str: ...
 def moment(value: None) -> None: ...
 def moment(value: datetime.datetime | None) -> str | None:
     """RFC 3339, UTC, with microseconds."""
-    return None if value is None else f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond:06d}Z"
+    return None if value is None else f"{value.year:04d}-{value:%m-%dT%H:%M:%S}.{value.microsecond:06d}Z"
 
 
 def number(value: float | None) -> float | str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracecraft_bridge.artifacts.blobs import Blobs
-from tracecraft_bridge.artifacts.errors import ObjectMissing
+from tracecraft_bridge.artifacts.errors import ObjectDamaged, ObjectMissing
 from tracecraft_bridge.bundles.extent import extent
 from tracecraft_bridge.bundles.fetching import fetch
 from tracecraft_bridge.bundles.making import find
@@ -112,6 +112,7 @@ async def _writers(connection: Connection, about: Extent) -> list[WriterReport]:
         "WHERE project = %s AND run = ANY(%s) ORDER BY run, agent, writer",
         *names,
     )
+    hosts = await _hosts(connection, about)
     return [
         WriterReport(
             writer=writer,
@@ -122,9 +123,24 @@ async def _writers(connection: Connection, about: Extent) -> list[WriterReport]:
             missing=holes.get((run, writer), []),
             duplicates=duplicates,
             dropped=dropped,
+            host=hosts.get((run, writer)),
         )
         for run, writer, agent, received, last, final, duplicates, dropped in found
     ]
+
+
+async def _hosts(connection: Connection, about: Extent) -> dict[tuple[str, str], str]:
+    """By run and writer that never ended, the machine that its first event names."""
+    found = await _all(
+        connection,
+        "SELECT w.run, w.writer, l.host FROM run_writer w JOIN LATERAL ("
+        "SELECT body->'origin'->>'host' AS host FROM log WHERE project = w.project AND run = w.run "
+        "AND family = 'run' AND event IN ('started', 'joined') AND headers->>'Nats-Msg-Id' = w.writer || ':1' "
+        "ORDER BY epoch, seq LIMIT 1) l ON l.host <> '' "
+        "WHERE w.project = %s AND w.run = ANY(%s) AND w.final IS NULL",
+        *(about.project, list(about.runs)),
+    )
+    return {(run, writer): host for run, writer, host in found}
 
 
 async def _gaps(connection: Connection, about: Extent) -> list[tuple[int, int, str]]:
@@ -166,6 +182,8 @@ async def _bundle(connection: Connection, blobs: Blobs, about: Extent) -> str | 
             await fetch(connection, blobs, known.sha256, path)
         except ObjectMissing:
             return "the artifact store has lost it"
+        except ObjectDamaged as error:
+            return error.problem
         return await asyncio.to_thread(_problem, path, known.root)
 
 

@@ -66,9 +66,15 @@ def _text(report: CostReport, by: str) -> str:
         )
     ]
     if report.total.unpriced:
-        lines.append(f"{report.total.unpriced} calls have no known price: the costs with >= are lower bounds")
+        have = "call has" if report.total.unpriced == 1 else "calls have"
+        lines.append(f"{report.total.unpriced} {have} no known price: the costs with >= are lower bounds")
     if report.total.not_counted:
-        lines.append(f"{report.total.not_counted} calls of replays and forks, or reported twice, are not counted")
+        calls = (
+            "call of replays and forks, or reported twice, is"
+            if report.total.not_counted == 1
+            else ("calls of replays and forks, or reported twice, are")
+        )
+        lines.append(f"{report.total.not_counted} {calls} not counted")
     lines += [f"besides {amount:.4g} {currency}" for currency, amount in report.other.items()]
     if report.price_versions:
         lines.append(f"prices: {', '.join(report.price_versions)}")

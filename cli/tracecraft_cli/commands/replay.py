@@ -31,7 +31,7 @@ KINDS = (
 @click.option("--of", "agents", multiple=True, metavar="AGENT", help="Only moments of this agent; repeatable.")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Only such moments; repeatable.")
 @click.option("--errors", is_flag=True, help="Only what went wrong.")
-@click.option("--at", metavar="SEQ|TIME|STEP-ID", help="Print memory, tasks, mailboxes and last steps as they were.")
+@click.option("--at", metavar="SEQ|TIME|+OFFSET|STEP-ID", help="Print memory, tasks, mailboxes and steps as they were.")
 @click.option("--diff", "other", metavar="ID2|FILE2", help="Print where another run first did something else.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page.")
 @click.option("--to-bus", is_flag=True, help="Publish it again under tc.PROJECT-replay.…, for any NATS client.")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tracecraft_cli.output import emit, note
+from tracecraft_cli.quotation import neutral
 from tracecraft_cli.replay import printed, where
-from tracecraft_cli.replay.moment import moment
+from tracecraft_cli.replay.moment import microseconds, moment
 from tracecraft_cli.replay.tape import Tape
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ async def print_moments(as_json: bool, source: Source, choice: Choice) -> None:
 
 async def state(as_json: bool, source: Source, at: str) -> None:
     """Everything as it was."""
-    found = await source.state_at(where.parse(at))
+    place = where.parse(at)
+    if place.needs_start:
+        place = place.since(microseconds((await source.entry(source.first_seq)).time))
+    found = await source.state_at(place)
     emit(as_json, msgspec.to_builtins(found) if as_json else None, None if as_json else printed.state_text(found))
 
 
@@ -78,7 +82,7 @@ def _told(source: Source, other: Source, found: Divergence | None, common: list[
     alike = f"{found.agent} did {found.place} things alike" + (", at last:" if common else "")
     before = [f"  {printed.line(one, start)}" for one in common]
     sides = [_side("a", source, found.a, start), _side("b", other, found.b, 0)]
-    return "\n".join([found.what, "", alike, *before, "", *sides])
+    return "\n".join([neutral(found.what), "", alike, *before, "", *sides])
 
 
 def _side(name: str, source: Source, entry: Entry | None, start: int) -> str:
@@ -93,6 +97,7 @@ def _facts(found: Divergence) -> dict[str, Any]:
         "agent": found.agent,
         "alike": found.place,
         "what": found.what,
+        "differences": [{"field": each.field, "a": each.a, "b": each.b} for each in found.differences],
         "a": None if found.a is None else msgspec.to_builtins(found.a),
         "b": None if found.b is None else msgspec.to_builtins(found.b),
     }
@@ -117,11 +122,15 @@ async def write_page(as_json: bool, source: Source, path: Path) -> None:
 
 async def publish(as_json: bool, source: Source, session: AsyncSession, speed: float) -> None:
     """The run again, on the bus."""
-    from tracecraft_cli.replay_bus import publish_again
+    from tracecraft_cli.replay.bus import publish_again
+    from tracecraft_core.rebroadcast import renamed_runs, replay_project
 
-    count = await publish_again(session.context.bus, source.project, await _all(source), speed=speed)
-    project = f"{source.project}-replay"
-    emit(as_json, {"published": count, "project": project}, f"{count} entries published under tc.{project}.>")
+    entries = await _all(source)
+    runs = renamed_runs(entries, source.project)
+    count = await publish_again(session.context.bus, source.project, entries, speed=speed, runs=runs)
+    project, run = replay_project(source.project), runs.get(source.run, source.run)
+    facts = {"published": count, "project": project, "run": run}
+    emit(as_json, facts, f"{count} entries published under tc.{project}.> as run {run}")
 
 
 async def _all(source: Source) -> list[Entry]:

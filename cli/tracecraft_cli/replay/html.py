@@ -13,6 +13,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.replay.pack import Details, pack, zipped
+from tracecraft_cli.replay.totals import Totals
 from tracecraft_cli.replay.wording import tell
 from tracecraft_core.queries import Entry
 
@@ -28,11 +29,13 @@ MOST_BEFORE: Final = 2_000
 async def page(tape: Tape) -> str:
     """The page of a whole tape, which must not be loaded yet: the words of its entries are zipped as they pass."""
     details = Details()
+    totals = Totals(tape.source.run)
     tape.watch(details.add)
+    tape.watch(totals.add)
     await tape.load()
     details.close()
     before = _before(await tape.source.state(tape.source.first_seq - 1)) if tape.moments else None
-    return _assembled(pack(tape, before), details.zipped)
+    return _assembled(pack(tape, before, tape.source.about.get("totals") or totals.told()), details.zipped)
 
 
 def _assembled(head: dict[str, Any], chunks: list[str]) -> str:

@@ -131,7 +131,7 @@ def _of_run(entry: Entry, tokens: list[str], body: Mapping[str, Any], server: in
     step, name = body.get("step"), body.get("name")
     return Moment(
         seq=entry.seq,
-        time=believed(body.get("time"), server),
+        time=believed(_points_time(body) if event == "metric" else body.get("time"), server),
         stored=server,
         agent=tokens[4],
         kind=kind,
@@ -142,6 +142,15 @@ def _of_run(entry: Entry, tokens: list[str], body: Mapping[str, Any], server: in
         step=step if isinstance(step, str) else None,
         name=name[:SHOWN] if isinstance(name, str) else "",
     )
+
+
+def _points_time(body: Mapping[str, Any]) -> int | None:
+    """When the last of the points was logged."""
+    points = body.get("points")
+    if not isinstance(points, list):
+        return None
+    times = [point[3] for point in points if isinstance(point, list) and len(point) == 4]
+    return max((time for time in times if isinstance(time, int)), default=None)
 
 
 def _who(family: str, tokens: list[str], entry: Entry, body: Mapping[str, Any]) -> str:

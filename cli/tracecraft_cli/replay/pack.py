@@ -8,6 +8,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from tracecraft_cli.replay.axis import axis
 from tracecraft_cli.replay.moment import ALL, KINDS
 from tracecraft_cli.replay.rows import rows
 from tracecraft_core import subjects
@@ -15,6 +16,7 @@ from tracecraft_core import subjects
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from tracecraft_cli.replay.axis import Axis
     from tracecraft_cli.replay.moment import Moment
     from tracecraft_cli.replay.steps import Span
     from tracecraft_cli.replay.tape import Tape
@@ -77,14 +79,14 @@ def _detail(entry: Entry) -> str:
     return text if len(text) <= MOST_DETAIL else text[:MOST_DETAIL]
 
 
-def pack(tape: Tape, before: dict[str, Any] | None = None) -> dict[str, Any]:
+def pack(tape: Tape, before: dict[str, Any] | None, totals: dict[str, Any]) -> dict[str, Any]:
     """The head of the page: everything that is drawn. ``before`` is what memory and tasks were when the run began."""
     words = Words()
     lanes = Words()
     for agent in _lanes(tape.moments):
         lanes(agent)
-    zero = min((moment.time for moment in tape.moments), default=0)
-    end = max((moment.time for moment in tape.moments), default=0)
+    run = axis(tape.moments)
+    zero, end = run.start, run.end
     spans = sorted(tape.steps, key=lambda span: (span.start, -(span.end or end), span.first_seq))
     begins = {span.first_seq: place for place, span in enumerate(spans)}
     head = {
@@ -93,13 +95,14 @@ def pack(tape: Tape, before: dict[str, Any] | None = None) -> dict[str, Any]:
         "title": tape.source.title,
         "about": tape.source.about,
         "before": before,
+        "totals": totals,
         "zero": zero,
         "length": end - zero,
         "kinds": KINDS,
         "statuses": STATUSES,
         "chunk": CHUNK,
         "most_detail": MOST_DETAIL,
-        "moments": _moments(tape.moments, begins, tape, words, lanes, zero),
+        "moments": _moments(tape, run, begins, words, lanes),
         "steps": _steps(spans, words, lanes, zero, end),
         "messages": _messages(tape.moments, lanes),
     }
@@ -121,9 +124,8 @@ def _deltas(numbers: Sequence[int]) -> list[int]:
     return [number - before for number, before in zip(numbers, [0, *numbers], strict=False)]
 
 
-def _moments(
-    moments: Sequence[Moment], first: dict[int, int], tape: Tape, words: Words, lanes: Words, zero: int
-) -> dict[str, list[int]]:
+def _moments(tape: Tape, run: Axis, first: dict[int, int], words: Words, lanes: Words) -> dict[str, Any]:
+    moments = tape.moments
     kinds = {kind: place for place, kind in enumerate(KINDS)}
     steps = []
     for moment in moments:
@@ -131,7 +133,12 @@ def _moments(
         steps.append(-1 if span is None else first[span.first_seq])
     return {
         "seq": _deltas([moment.seq for moment in moments]),
-        "time": _deltas([moment.time - zero for moment in moments]),
+        "time": _deltas([time - run.start for time in run.times]),
+        "elsewhen": {
+            place: moment.time - run.start
+            for place, (moment, time) in enumerate(zip(moments, run.times, strict=True))
+            if moment.time != time
+        },
         "agent": [lanes(moment.agent) for moment in moments],
         "kind": [kinds[moment.kind] for moment in moments],
         "error": [place for place, moment in enumerate(moments) if moment.error],

@@ -71,6 +71,10 @@ class MomentList(ScrollView, can_focus=True, inherit_bindings=False):
         self.scroll_to_region(Region(0, place, 1, 1), animate=False, force=True)
         self.refresh()
 
+    def on_resize(self) -> None:
+        """Keep the cursor in view."""
+        self.call_after_refresh(self.go, self.place)
+
     def on_click(self, event: events.Click) -> None:
         """Pick the line."""
         place = event.y + round(self.scroll_y)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.replay.moment import microseconds, rfc3339
+from tracecraft_cli.replay.totals import of_row
 from tracecraft_core.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tracecraft_cli.replay.tape import Source
     from tracecraft_cli.replay.where import Where
     from tracecraft_core.bundle import BundleReader
-    from tracecraft_core.queries import Entry, RunDetail, State
+    from tracecraft_core.queries import Entry, RunDetail, RunRow, State
 
     _T = TypeVar("_T")
 
@@ -33,7 +34,7 @@ def is_file(named: str) -> bool:
 class BundleTape:
     """A bundle, read chunk by chunk in a thread: what it costs to open does not depend on its length."""
 
-    def __init__(self, reader: BundleReader, context: Context | None = None) -> None:
+    def __init__(self, reader: BundleReader, context: Context | None = None, row: RunRow | None = None) -> None:
         import asyncio
 
         self._reader, self._context, self._turn = reader, context, asyncio.Lock()
@@ -42,6 +43,8 @@ class BundleTape:
         self.first_seq, self.last_seq = manifest.first_seq, manifest.last_seq
         agents = {mark.agent: _words(mark.role, mark.model) for mark in reader.skeleton.agents}
         self.about: dict[str, Any] = {"status": manifest.summary.status, "agents": agents}
+        if row is not None:
+            self.about["totals"] = of_row(row)
 
     @property
     def reads(self) -> int:
@@ -117,7 +120,7 @@ class ServerTape:
         self.project, self.run, self.title = detail.project, detail.row.run, detail.row.name
         self.first_seq, self.last_seq = detail.first_seq, detail.last_seq
         agents = {row.agent: _words(row.role, row.model) for row in detail.agents}
-        self.about: dict[str, Any] = {"status": detail.row.status, "agents": agents}
+        self.about: dict[str, Any] = {"status": detail.row.status, "agents": agents, "totals": of_row(detail.row)}
 
     async def pages(self) -> AsyncIterator[Sequence[Entry]]:
         """``log.entries``."""
@@ -186,13 +189,13 @@ async def open_run(context: Context, run: str) -> Source:
 
     detail = await ask(context, "runs.get", RunQuestion(run=run), RunDetail)
     if detail.bundle is not None and detail.row.status != "running" and detail.bundle.last_seq >= detail.last_seq:
-        bundle = await _remote(context, detail.bundle.sha256)
+        bundle = await _remote(context, detail.bundle.sha256, detail.row)
         if bundle is not None:
             return bundle
     return ServerTape(context, detail)
 
 
-async def _remote(context: Context, sha256: str) -> BundleTape | None:
+async def _remote(context: Context, sha256: str, row: RunRow) -> BundleTape | None:
     """A bundle in the artifact store, or ``None`` when it cannot be had: the log has the same."""
     import asyncio
 
@@ -208,7 +211,7 @@ async def _remote(context: Context, sha256: str) -> BundleTape | None:
 
     with contextlib.suppress(BridgeAway, Damaged, NotFound):
         source = HttpSource(await address(), lambda: asyncio.run_coroutine_threadsafe(address(), loop).result())
-        return BundleTape(await asyncio.to_thread(BundleReader.open, source), context)
+        return BundleTape(await asyncio.to_thread(BundleReader.open, source), context, row)
     return None
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tracecraft_cli.replay.moment import believed, microseconds
+from tracecraft_cli.replay.wording import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,7 @@ class Span:
     input_seq: int | None = None
     output_seq: int | None = None
     tokens: int = 0
+    """Of calls that count (`totals.Calls`), as is the cost."""
     cost: float | None = None
     model: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
@@ -63,8 +65,11 @@ class Steps:
         """The step of this id, of whichever run."""
         return self._by_id.get(step)
 
-    def add(self, moment: Moment, entry: Entry) -> None:
-        """Take in what a moment says about a step; an end without a start says enough by itself."""
+    def add(self, moment: Moment, entry: Entry, *, counts: bool = True) -> None:
+        """Take in what a moment says about a step; an end without a start says enough by itself.
+
+        ``counts``: whether a model call is paid for here.
+        """
         if moment.run is None or moment.step is None or not isinstance(entry.body, dict):
             return
         known = self._spans.get((moment.run, moment.step))
@@ -73,7 +78,7 @@ class Steps:
         elif moment.event == "step.ended":
             self._end(moment, entry, entry.body, known)
         elif known is not None:
-            _note(known, moment, entry.body)
+            _note(known, moment, entry.body, counts)
 
     def _start(self, moment: Moment, body: dict[str, Any], known: Span | None) -> None:
         if known is None:
@@ -101,7 +106,7 @@ class Steps:
 
     def _end(self, moment: Moment, entry: Entry, body: dict[str, Any], known: Span | None) -> None:
         took = body.get("duration")
-        took = took if isinstance(took, int) and 0 <= took < 2**53 else 0
+        took = took if isinstance(took, int) and 0 <= took <= LONGEST else 0
         span = known or self._new(moment, body, believed(moment.time - took, microseconds(entry.time)))
         span.end = max(span.start, span.start + took if took else moment.time)
         span.last_seq = moment.seq
@@ -111,15 +116,21 @@ class Steps:
             span.tags = {str(key): str(value) for key, value in tags.items()}
 
 
-def _note(span: Span, moment: Moment, body: dict[str, Any]) -> None:
+def tokens_of(body: dict[str, Any]) -> int:
+    """All tokens of a model call."""
+    return sum(count for key in _TOKENS if isinstance(count := body.get(key), int))
+
+
+def _note(span: Span, moment: Moment, body: dict[str, Any], counts: bool) -> None:
     """What was logged inside of a step."""
     if moment.event == "step.input":
         span.input_seq = moment.seq
     elif moment.event == "step.output":
         span.output_seq = moment.seq
     elif moment.event == "usage":
-        span.tokens += sum(count for key in _TOKENS if isinstance(count := body.get(key), int))
         cost, model = body.get("cost"), body.get("model")
-        if isinstance(cost, (int, float)):
+        if counts:
+            span.tokens += tokens_of(body)
+        if counts and isinstance(cost, (int, float)) and body.get("currency", "USD") == "USD":
             span.cost = (span.cost or 0.0) + cost
         span.model = model if isinstance(model, str) else span.model

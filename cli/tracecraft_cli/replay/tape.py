@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tracecraft_cli.replay.moment import moment
 from tracecraft_cli.replay.steps import Steps
+from tracecraft_cli.replay.totals import Calls
+from tracecraft_cli.replay.wording import SHOWN
 from tracecraft_core.errors import NotFound
 
 if TYPE_CHECKING:
@@ -80,6 +83,11 @@ class Tape:
         self.errors: list[int] = []
         """Positions of the errors."""
         self.steps = Steps()
+        self._calls = Calls()
+        self._names: dict[str, str] = {}
+        """Of the runs inside of the run."""
+        self._outputs: dict[tuple[str | None, str | None], list[int]] = {}
+        """Places of the outputs of open steps whose time nobody said."""
         self.whole = False
         """Everything is loaded."""
         self._pages: AsyncIterator[Sequence[Entry]] | None = None
@@ -92,20 +100,53 @@ class Tape:
 
     def add(self, entries: Sequence[Entry]) -> None:
         """Append a page."""
-        fresh = [moment(entry) for entry in entries]
-        for new, entry in zip(fresh, entries, strict=True):
-            self._append(new, entry)
+        first = len(self.moments)
+        for entry in entries:
+            self._append(self._named(moment(entry)), entry)
         for watcher in self._watchers:
-            watcher(fresh, entries)
+            watcher(self.moments[first:], entries)
+
+    def _named(self, new: Moment) -> Moment:
+        """A run inside of the run is told apart by its name."""
+        if new.kind != "run" or new.run in (None, self.source.run):
+            return new
+        if new.event == "started":
+            self._names.setdefault(str(new.run), new.name)
+            return new
+        name = self._names.get(str(new.run)) or str(new.run)
+        return dataclasses.replace(new, text=new.text.replace("run", f"run {name}", 1)[:SHOWN])
 
     def _append(self, new: Moment, entry: Entry) -> None:
         place = len(self.moments)
+        body = entry.body if isinstance(entry.body, dict) else {}
+        if new.kind == "data" and not body.get("time"):
+            new = self._placed(new, place)
         self.moments.append(new)
         if new.agent:
             self.agents.setdefault(new.agent, []).append(place)
         if new.error:
             self.errors.append(place)
-        self.steps.add(new, entry)
+        self.steps.add(new, entry, counts=self._calls.counts(new, body))
+        if new.event == "step.ended":
+            self._settle(new)
+
+    def _placed(self, new: Moment, place: int) -> Moment:
+        """Of a writer that does not say when: what goes into a step stands at its start, what comes out at its end."""
+        span = self.steps.get(new.run, new.step)
+        if span is None:
+            return new
+        if new.event == "step.input":
+            return dataclasses.replace(new, time=span.start)
+        if span.end is not None:
+            return dataclasses.replace(new, time=min(new.time, span.end))
+        self._outputs.setdefault((new.run, new.step), []).append(place)
+        return new
+
+    def _settle(self, ended: Moment) -> None:
+        """The step has ended: so had what came out of it."""
+        for place in self._outputs.pop((ended.run, ended.step), ()):
+            known = self.moments[place]
+            self.moments[place] = dataclasses.replace(known, time=min(known.time, ended.time))
 
     async def more(self) -> bool:
         """Load one more page; false when there is none."""
@@ -137,6 +178,9 @@ class Tape:
 
     async def seek(self, where: Where) -> int:
         """Place of the first moment from there on, or of the last one. Raises `NotFound` for a step."""
+        if where.needs_start:
+            await self.load(lambda: bool(self.moments))
+            where = where.since(self.moments[0].stored if self.moments else 0, first=True)
         if where.step is not None:
             step = where.step
             await self.load(lambda: self.steps.by_id(step) is not None)

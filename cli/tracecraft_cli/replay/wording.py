@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 240
 """Characters of the line."""
+LONGEST: Final = 2**40
+"""Microseconds, twelve days: the bridge does not believe in a longer step either."""
 _BAD_RUNS: Final = frozenset({"failed", "killed"})
 _BAD_TASKS: Final = frozenset({"failed", "blocked"})
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
@@ -38,9 +40,11 @@ def tell(family: str, rest: str, entry: Entry) -> tuple[str, bool]:
 
 
 def duration(microseconds: object) -> str:
-    """``320 us``, ``1.2 ms``, ``3.4 s``, ``2 m 5 s``, ``1 h 3 m``; empty without one."""
+    """``320 us``, ``1.2 ms``, ``3.4 s``, ``2 m 5 s``, ``1 h 3 m``; empty without one, ``?`` for one that cannot be."""
     if not isinstance(microseconds, (int, float)) or isinstance(microseconds, bool):
         return ""
+    if not 0 <= microseconds <= LONGEST:
+        return "?"
     for limit, size, unit in ((1e3, 1, "us"), (1e6, 1e3, "ms"), (60e6, 1e6, "s")):
         if microseconds < limit:
             return f"{microseconds / size:.3g} {unit}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.runs_view import numbers
+from tracecraft_core.divergence import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +83,16 @@ def tails(runs: Sequence[RunDetail]) -> list[str]:
     raise AssertionError
 
 
+def twins(curves: Sequence[Curve | None]) -> list[int | None]:
+    """For each curve the place of the first one that has the same points, when there is one before it."""
+    points = [None if one is None or not one.steps else (one.steps, one.mean) for one in curves]
+    firsts = [points.index(one) for one in points]
+    return [
+        None if one is None or first == place else first
+        for place, (one, first) in enumerate(zip(points, firsts, strict=True))
+    ]
+
+
 def compare(runs: list[RunDetail], curves: dict[str, list[Curve | None]]) -> Comparison:
     """Put runs side by side."""
     params = [run.row.params for run in runs]
@@ -118,9 +129,11 @@ def _warnings(runs: Sequence[RunDetail], measures: Sequence[Measure]) -> list[st
         if run.origin.get("git_dirty"):
             found.append(f"{name} ran with uncommitted changes: its commit does not say what ran")
     for measure in measures:
+        if measure.key.startswith(SYSTEM):
+            continue  # measured while it lasted: nobody compares that step by step
         there = [(name, one) for name, one in zip(short, measure.found, strict=True) if one is not None]
         if len({one.step for _, one in there}) > 1:
             steps = ", ".join(f"{name} {one.step}" for name, one in there)
             found.append(f"{measure.key}: the newest values are of different steps: {steps}")
-        found += [f"{measure.key}: {name} has {one.nans} values that are no numbers" for name, one in there if one.nans]
+        found += [f"{measure.key}: {name} has {odd}" for name, one in there if (odd := numbers.unusual(one))]
     return found

@@ -7,8 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_cli.runs_view import numbers
-from tracecraft_cli.runs_view.comparison import MISSING, tails
-from tracecraft_cli.runs_view.comparison_text import cells, finite
+from tracecraft_cli.runs_view.comparison import MISSING, tails, twins
+from tracecraft_cli.runs_view.comparison_text import cells, finite, same_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,7 +70,7 @@ def page(found: Comparison) -> str:
             for one in found.differences
         ]
         parts.append(_table(["", *heads], rows))
-    parts.append(f'<p class="muted">{found.same} parameters are the same in all.</p>')
+    parts.append(f'<p class="muted">{same_parameters(found.same)}.</p>')
     if found.measures:
         parts.append("<h2>Metrics</h2>")
         parts.append(_table(["", *heads], [[escape(one.key), *map(escape, cells(one))] for one in found.measures]))
@@ -133,7 +133,12 @@ def _plot(key: str, curves: Sequence[Curve | None], names: Sequence[str]) -> str
         else:
             drawn.append(f'<polyline stroke="{color}" points="{path}"><title>{escape(name)}</title></polyline>')
     svg = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(key)}">{"".join(drawn)}</svg>'
-    return f"<figure><figcaption>{escape(key)}</figcaption>{svg}</figure>"
+    same = [
+        f' <span class="muted">{escape(name)} (same as {escape(names[twin])})</span>'
+        for name, twin in zip(names, twins(curves), strict=True)
+        if twin is not None
+    ]
+    return f"<figure><figcaption>{escape(key)}{''.join(same)}</figcaption>{svg}</figure>"
 
 
 def _band(curve: Curve, place: object) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tracecraft_cli.output import table
 from tracecraft_cli.quotation import neutral, oneline
 from tracecraft_cli.runs_view import numbers
-from tracecraft_cli.runs_view.comparison import MISSING, tails
+from tracecraft_cli.runs_view.comparison import MISSING, tails, twins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,15 +23,15 @@ HEIGHT: Final = 14
 _CELL: Final = 36
 
 
-def text(found: Comparison, width: int) -> str:
-    """All of it."""
+def text(found: Comparison, width: int, *, curves: bool) -> str:
+    """All of it; curves when they are wanted."""
     names = [f"{letter} {tail}" for letter, tail in zip(letters(len(found.runs)), tails(found.runs), strict=True)]
     sections = [
         _runs(found, names),
         "\n".join(f"! {neutral(warning)}" for warning in found.warnings),
         _differences(found, names),
         _metrics(found, names),
-        *_plots(found, names, width),
+        *(_plots(found, names, width) if curves else ()),
     ]
     return "\n\n".join(filter(None, sections))
 
@@ -57,8 +57,13 @@ def _runs(found: Comparison, names: Sequence[str]) -> str:
     return table(["run", "name", "status", "took", "steps", "tokens", "cost"], rows)
 
 
+def same_parameters(number: int) -> str:
+    """How many parameters do not differ, in words."""
+    return f"{numbers.counted(number, 'parameter')} {'is' if number == 1 else 'are'} the same in all"
+
+
 def _differences(found: Comparison, names: Sequence[str]) -> str:
-    same = f"{found.same} parameters are the same in all" if found.same else ""
+    same = same_parameters(found.same) if found.same else ""
     if not found.differences:
         return same or "no parameters"
     rows = [
@@ -95,7 +100,12 @@ def _plots(found: Comparison, names: Sequence[str], width: int) -> Iterator[str]
     for key, curves in found.curves.items():
         drawn = _plot(curves, names, width)
         if drawn:
-            yield f"{neutral(key)}\n{drawn}"
+            same = [
+                f"   {name} (same as {names[twin][0]})"
+                for name, twin in zip(names, twins(curves), strict=True)
+                if twin is not None
+            ]
+            yield f"{neutral(key)}{''.join(same)}\n{drawn}"
 
 
 def _plot(curves: Sequence[Curve | None], names: Sequence[str], width: int) -> str:
@@ -107,9 +117,9 @@ def _plot(curves: Sequence[Curve | None], names: Sequence[str], width: int) -> s
     figure.plot_size(max(40, min(width, 110)), HEIGHT)
     figure.legend(False)
     drawn = 0
-    for name, curve in zip(names, curves, strict=True):
+    for name, curve, twin in zip(names, curves, twins(curves), strict=True):
         points = finite(curve)
-        if len(points) > 1:
+        if len(points) > 1 and twin is None:
             signal = figure.signal([step for step, _ in points], [value for _, value in points], marker=name[0])
             signal.lines()
             figure.draw(signal)

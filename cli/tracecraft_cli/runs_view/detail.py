@@ -51,7 +51,7 @@ def _head(detail: RunDetail, now: str) -> Iterator[str]:
             f"{row.purpose} of {detail.forked_from} at {detail.forked_at}: its calls are not counted as spend"
         )
     if numbers.total(row.tokens):
-        unpriced = f", {row.unpriced} calls without a known price" if row.unpriced else ""
+        unpriced = f", {numbers.counted(row.unpriced, 'call')} without a known price" if row.unpriced else ""
         yield f"tokens {numbers.buckets(row.tokens)}; cost {numbers.cost(row.cost, row.unpriced)}{unpriced}"
     if commit := origin.get("git_commit"):
         branch = f" on {origin['git_branch']}" if origin.get("git_branch") else ""
@@ -59,7 +59,8 @@ def _head(detail: RunDetail, now: str) -> Iterator[str]:
     if command := origin.get("command"):
         yield oneline(f"{origin.get('host', '')}$ {command}", 160)
     if detail.problems:
-        yield f"{detail.problems} events could not be read: 'tracecraft runs verify {row.run}' names them"
+        unread = numbers.counted(detail.problems, "event")
+        yield f"{unread} could not be read: 'tracecraft runs verify {row.run}' names them"
 
 
 def _pairs(title: str, values: Mapping[str, Any], width: int) -> Iterator[str]:
@@ -79,7 +80,7 @@ def _metrics(found: Findings) -> Iterator[str]:
         [
             neutral(f"{one.key} ({one.agent})" if one.agent else one.key),
             *(numbers.value(value) for value in (one.value, one.min, one.max)),
-            numbers.count(one.points) + (f" ({one.nans} nan)" if one.nans else ""),
+            numbers.count(one.points) + (f" ({odd})" if (odd := numbers.unusual(one)) else ""),
             numbers.sparkline(found.curves.get((one.agent, one.key), [])),
         ]
         for one in metrics[:METRICS]
@@ -102,7 +103,7 @@ def _agents(detail: RunDetail) -> Iterator[str]:
             numbers.count(agent.steps),
             numbers.count(agent.errors),
             numbers.count(numbers.total(agent.tokens)),
-            numbers.cost(agent.cost),
+            numbers.cost(agent.cost, agent.unpriced),
         ]
         for agent in detail.agents
     ]

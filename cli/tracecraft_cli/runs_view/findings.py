@@ -56,6 +56,11 @@ class Findings:
         """Points of a metric in the whole run, whichever agents logged them."""
         return next((one.points for one in self.detail.metrics if one.key == key and not one.agent), 0)
 
+    def entries(self) -> frozenset[int]:
+        """Sequences of the log that the steps tell of: they may be newer than ``detail``, which was asked for first."""
+        places = ((step.first_seq, step.last_seq, step.input_seq, step.output_seq) for step in self.steps)
+        return frozenset(seq for place in places for seq in place if seq is not None)
+
     def as_json(self) -> dict[str, Any]:
         """All of it."""
         found: dict[str, Any] = msgspec.to_builtins(self.detail)

@@ -27,6 +27,7 @@ _FIELDS: Final[dict[str, Callable[[RunRow], str]]] = {
     "name": lambda row: row.name,
     "status": lambda row: row.status,
     "agent": lambda row: row.agent,
+    "seconds": lambda row: numbers.duration(row.seconds),
     "took": lambda row: numbers.duration(row.seconds),
     "purpose": lambda row: row.purpose,
     "parent": lambda row: row.parent or "-",

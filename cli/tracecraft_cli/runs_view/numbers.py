@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tracecraft_core.queries import Tokens
+    from tracecraft_core.queries import MetricSummary, Tokens
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 
 
 def duration(seconds: float | None) -> str:
-    """``340 ms``, ``2.1 s``, ``3 m 12 s`` or ``2 h 5 m``; ``-`` when it is not known."""
+    """``55 us``, ``340 ms``, ``2.1 s``, ``3 m 12 s`` or ``2 h 5 m``; ``-`` when it is not known."""
     if seconds is None:
         return "-"
+    if 0 < seconds < 0.0009995:
+        return f"{seconds * 1e6:.0f} us"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
@@ -48,6 +50,17 @@ def count(number: int) -> str:
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return str(number)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 call``, ``2 calls``, ``1,200 calls``."""
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"
+
+
+def unusual(metric: MetricSummary) -> str:
+    """How many points are no numbers, ``2 nan, 1 infinite``; empty when all are."""
+    found = {"nan": metric.nans, "infinite": metric.infinite}
+    return ", ".join(f"{numbers:,} {name}" for name, numbers in found.items() if numbers)
 
 
 def tokens(used: Tokens | None) -> str:

@@ -59,7 +59,7 @@ def outline(groups: Sequence[OutlineGroup], width: int) -> list[str]:
         head = f"{'  ' * (len(group.path) - 1)}{group.agent}  {group.path[-1] if group.path else '-'}"
         shown.append(oneline("  ".join([head, *filter(None, facts)]), width))
     if len(groups) > len(kept):
-        shown.append(f"... and {len(groups) - len(kept)} more kinds of steps that took less time")
+        shown.append(f"... and {numbers.counted(len(groups) - len(kept), 'more kind')} of steps that took less time")
     return shown
 
 
@@ -70,15 +70,13 @@ def _walk(steps: Sequence[StepRow]) -> Iterator[tuple[int, StepRow]]:
     for step in steps:
         below.setdefault(step.parent if step.parent in here and step.parent != step.step else None, []).append(step)
     waiting = [(0, step) for step in reversed(below.get(None, []))]
-    seen: set[str] = set()
+    seen: set[int] = set()
     while waiting:
         depth, step = waiting.pop()
-        if step.step in seen:
-            continue
-        seen.add(step.step)
-        yield depth, step
-        waiting += [(depth + 1, child) for child in reversed(below.get(step.step, []))]
-    yield from ((0, step) for step in steps if step.step not in seen)  # steps that are inside of each other
+        seen.add(id(step))
+        yield depth, step  # one that ended and began again has two ends; what is inside of it stands below the first
+        waiting += [(depth + 1, child) for child in reversed(below.pop(step.step, []))]
+    yield from ((0, step) for step in steps if id(step) not in seen)  # steps that are inside of each other
 
 
 def _bar(began: float, took: float | None, seconds: float) -> str:

@@ -107,7 +107,7 @@ class _Agent(Scope, Generic[S]):
         self.over = True
         ended = AgentEnded(time=now())
         if error is not None and not succeeded(error):
-            ended = AgentEnded(time=now(), status="error", error=failure(error, trace=False))
+            ended = AgentEnded(time=now(), status="error", error=failure(error, self._book.text, trace=False))
         self._book.late_event(self.name, "agent.ended", ended)
 
     def step(self, name: str, kind: StepKind = "other", *, task: str | None = None) -> Step:

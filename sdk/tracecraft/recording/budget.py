@@ -16,6 +16,8 @@ DEFAULT: Final = 256 * 1024 * 1024
 MEMORY: Final = 64 * 1024 * 1024
 """Most bytes of it that are kept in memory where no file can be written."""
 
+_told: Final[set[str]] = set()
+"""Limits that are none, and that people know of."""
 _UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
@@ -35,6 +37,11 @@ class Budget:
             self._taken += size
             return True
 
+    def take_anyway(self, size: int) -> None:
+        """Take them also when they are not left."""
+        with self._lock:
+            self._taken += size
+
     def give(self, size: int) -> None:
         """Give back what was taken."""
         with self._lock:
@@ -47,8 +54,11 @@ def limit() -> int:
     found = re.fullmatch(r"\s*(\d+)\s*([kmg]?)(?:i?b)?\s*", text, re.IGNORECASE)
     if found:
         return int(found[1]) * _UNITS[found[2].lower()]
-    if text:
-        logger.warning("%s=%r is not a size like 64M: the limit is %d bytes", VARIABLE, text, DEFAULT)
+    if text and text not in _told:
+        _told.add(text)
+        logger.warning(
+            "%s=%r is no size like 64M or 2G: the default of %dM counts", VARIABLE, text, DEFAULT // _UNITS["m"]
+        )
     return DEFAULT
 
 

@@ -67,13 +67,14 @@ class Courier:
         if not self._warned:
             self._warned = True
             self._warned_in = self._wire.bus.transport.generation
-            logger.warning(
-                "run %s: %s. Its records go to %s and are delivered when the server is back, "
-                "or later by 'tracecraft spool flush'",
-                self._owner.run,
-                reason,
-                self._where,
-            )
+            if self._journal.folder is None:
+                fate = "lie in memory, and are lost when this process ends before the server is back"
+            else:
+                fate = (
+                    f"go to {self._where} and are delivered when the server is back, "
+                    "or later by 'tracecraft spool flush'"
+                )
+            logger.warning("run %s: %s. Its records %s", self._owner.run, reason, fate)
 
     # -- waiting -------------------------------------------------------------------------------------------------
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Final
 
-from tracecraft.recording.redaction import redact
 from tracecraft_core.run_events import Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tracecraft_core.run_events import EndStatus
 
 LONGEST_MESSAGE: Final = 2_000
@@ -17,14 +18,14 @@ LONGEST_TRACE: Final = 16_000
 """Characters of a traceback that are kept, of its beginning and its end."""
 
 
-def failure(error: BaseException, *, trace: bool = True) -> Failure:
-    """What is recorded of an exception, without secrets; never raises."""
+def failure(error: BaseException, clean: Callable[[str], str], *, trace: bool = True) -> Failure:
+    """What is recorded of an exception, after ``clean`` has taken the secrets out; never raises."""
     kind = type(error)
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return Failure(
         type=f"{module}{kind.__qualname__}",
-        message=redact.text(_message(error)),
-        trace=redact.text(_trace(error)) if trace else "",
+        message=clean(_message(error)),
+        trace=clean(_trace(error)) if trace else "",
     )
 
 

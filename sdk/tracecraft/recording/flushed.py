@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """The truth about one process's records of one run. An event counts one, and so does every metric point."""
+    """The truth about one process's records of one run. An event is a record, and so is every metric point.
+
+    `SpoolStatus` and ``tracecraft spool status`` count events: neighbouring points share one, so there are fewer.
+    """
 
     acknowledged: int
     """The log has them, by its own word."""

@@ -32,6 +32,17 @@ SEGMENT: Final = 4 * 1024 * 1024
 """Bytes of a segment."""
 FIRST_SEGMENT: Final = 1024 * 1024
 """Bytes of a writer's first: most runs need no more."""
+RESERVE: Final = 64 * 1024
+"""Bytes at the end of each segment that only `_LEAVES` may use, when there is no room for another segment."""
+LAST_WORD: Final = 32 * 1024
+"""Bytes of the reserve that only a writer's last event may use."""
+SMALL_SEGMENT: Final = 256 * 1024
+"""Bytes of a segment beyond the limit, for these events of a writer that could get none."""
+_LEAVES: Final = {
+    **{"ended": 0, "left": 0},
+    **dict.fromkeys(("started", "joined", "agent.started", "agent.ended", "step.ended"), LAST_WORD),
+}
+"""Events that may use the reserve, and how much of it they leave."""
 START: Final = 8
 """Offset of a segment's first record."""
 METRIC_BYTES: Final = 64 * 1024
@@ -72,7 +83,7 @@ class Journal:
         self._number = 0
         self._map: mmap.mmap
         self._words: memoryview[int]
-        self._end = self._size = 0
+        self._end = self._size = self._whole = 0
         self._prefixes: dict[tuple[str, str, bytes], bytes] = {}
         self._retry_at = 0.0
         self._wanted = False
@@ -158,10 +169,34 @@ class Journal:
         with self._lock:
             self.position.dropped += count
 
+    def keep(self, agent: str, event: str, body: bytes) -> bool:
+        """Write the last event, which lies in memory, once more to a file; nobody reads or writes any more.
+
+        ``False`` when no file has room for it. It gets the number behind the last one that is on the disk, unless the
+        log may know that number as another event's: then it keeps its own.
+        """
+        with self._lock:
+            files = [segment for segment in self.segments if segment.path is not None]
+            if not files:
+                small = self._small_segment()
+                files = [small] if small is not None else []
+                self.segments += files
+            if not files or not self.segments:
+                return False
+            end, last = _end(files[-1])
+            last = max(last, self.position.acked)
+            number = self._number if self.position.sent > last else last + 1
+            content = number.to_bytes(NUMBER, "little") + self._prefix(agent, event, EVENT) + body
+            if end + 8 + len(content) > files[-1].size:
+                return False
+            files[-1].map[end + 8 : end + 8 + len(content)] = content
+            files[-1].words[end >> 3] = len(content) | zlib.crc32(content) << 32
+            return True
+
     def close(self) -> None:
         """Unmap everything; what is not delivered stays in its files, and nothing can be appended any more."""
         with self._lock:
-            self._size = self._end = 0
+            self._size = self._whole = self._end = 0
             self._retry_at = float("inf")
             self._closed = True
             self._close_points()
@@ -205,7 +240,7 @@ class Journal:
         number = self._number + 1
         prefix = self._prefixes.get((agent, event, kind)) or self._prefix(agent, event, kind)
         content = number.to_bytes(NUMBER, "little") + prefix + body
-        if self._end + 8 + len(content) > self._size and not self._turn():
+        if self._end + 8 + len(content) > self._size and not self._turn() and not self._reserved(event, len(content)):
             self.position.dropped += 1
             return False
         at, size = self._end, len(content)
@@ -249,9 +284,34 @@ class Journal:
                 self._retry_at = now + RETRY_S
                 return False
         self._spare, self._wanted = None, False
-        self._map, self._words, self._end, self._size = segment.map, segment.words, START, segment.size
-        self.segments.append(segment)
+        self._go_on_in(segment, segment.size - RESERVE)
         return True
+
+    def _go_on_in(self, segment: Segment, size: int) -> None:
+        self._map, self._words, self._end = segment.map, segment.words, START
+        self._size, self._whole = size, segment.size
+        self.segments.append(segment)
+
+    def _reserved(self, event: str, size: int) -> bool:
+        """Whether this event may use the reserve, and there is enough of it."""
+        leaves = _LEAVES.get(event)
+        if leaves is None or self._closed:
+            return False
+        if not self.segments:
+            self._go_on_in(self._small_segment() or Segment.in_memory(SMALL_SEGMENT), 0)
+        return self._end + 8 + size <= self._whole - leaves
+
+    def _small_segment(self) -> Segment | None:
+        """A file, whatever the limit says; ``None`` when the disk takes none."""
+        if self.folder is None:
+            return None
+        try:
+            segment = Segment.create(self.folder / f"{next(self._files):08}{SUFFIX}", SMALL_SEGMENT)
+        except OSError as error:
+            logger.debug("no small segment either: %s", error)
+            return None
+        budget.disk.take_anyway(SMALL_SEGMENT)
+        return segment
 
     def _new_segment(self, *, quietly: bool) -> Segment | None:
         size = SEGMENT if self.segments else FIRST_SEGMENT
@@ -286,6 +346,19 @@ class Journal:
             self.folder or "in memory",
             reason,
         )
+
+
+def _end(segment: Segment) -> tuple[int, int]:
+    """Where the next record of a segment begins, and the number of the last event in it; 0: there is none."""
+    offset, last = START, 0
+    while (content := segment.content(offset, check=False)) is not None:
+        last = int.from_bytes(content[:NUMBER], "little")
+        if content[NUMBER : NUMBER + 1] == POINTS:  # each agent but the first has a number more
+            agent, body = NUMBER + 3 + content[NUMBER + 1], NUMBER + 3 + content[NUMBER + 1] + content[NUMBER + 2]
+            named = {line for line in content[body:].split(b"\n") if line and line[:1] != b"["}
+            last += len(named - {content[NUMBER + 3 : agent]})
+        offset = after(offset, len(content))
+    return offset, last
 
 
 def _nobody() -> None:

@@ -14,7 +14,6 @@ from tracecraft.recording.failure import end_status, failure
 from tracecraft.recording.logbook import Logbook, now
 from tracecraft.recording.plan import PROJECT_VARIABLE, RUN_VARIABLE, TRACE_VARIABLE
 from tracecraft.recording.recorder import Recorder
-from tracecraft.recording.redaction import redact
 from tracecraft.recording.system_metrics import SystemMetrics
 from tracecraft.recording.traceparent import TraceParent, root
 from tracecraft_core import ids
@@ -100,7 +99,7 @@ class Lifecycle:
                 book.event(book.agent, "tag", Tags(tags=self._tags, time=now()))
         else:
             started = RunStarted(
-                name=redact.text(plan.name),
+                name=book.text(plan.name),
                 time=now(),
                 params=rest[0] if rest else {},
                 tags=self._tags,
@@ -142,7 +141,7 @@ class Lifecycle:
         self, recorder: Recorder, error: BaseException | None, status: EndStatus | None
     ) -> tuple[str, str, bytes]:
         ended = status or end_status(error)
-        failed = failure(error) if error is not None and ended != "finished" else None
+        failed = failure(error, self.book.text) if error is not None and ended != "finished" else None
         agent, dropped = self.book.agent, recorder.counts().dropped
         if self._is_ours:
             said = RunEnded(status=ended, time=now(), error=failed, dropped=dropped)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import threading
 import time
 from collections import Counter
@@ -13,7 +12,8 @@ import msgspec
 from tracecraft.recording import values
 from tracecraft.recording.redaction import redact
 from tracecraft_core.errors import UsageError
-from tracecraft_core.run_events import INLINE_BYTES, PREVIEW, Params, StepData
+from tracecraft_core.metric_point import MAX_STEP, checked_step
+from tracecraft_core.run_events import INLINE_BYTES, MAX_NAME, PREVIEW, Params, StepData
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,14 +22,12 @@ if TYPE_CHECKING:
     from tracecraft_core.bodies import Body
     from tracecraft_core.run_events import Blob
 
-LONGEST_KEY: Final = 256
-"""Characters in the name of a metric, a parameter or a tag."""
 LONGEST_TAG: Final = 4_096
 """Characters of a tag's value that are kept."""
 MOST_PARAMS: Final = 64 * 1024
 """Bytes of parameters in one event."""
 
-_encode: Final = msgspec.json.Encoder().encode
+_encoder: Final = msgspec.json.Encoder()
 
 
 def now() -> int:
@@ -91,8 +89,8 @@ class Logbook:
 
     def metric(self, agent: str, key: str, value: Any, step: int | None, time_us: int) -> None:
         """Record a point; without a step it is the next one of its key."""
-        if type(key) is not str or not 0 < len(key) <= LONGEST_KEY:
-            raise UsageError(f"metric {key!r}: a name of 1 to {LONGEST_KEY} characters is expected, for example 'loss'")
+        if type(key) is not str or not 0 < len(key) <= MAX_NAME or "\0" in key:
+            key = _name(key)
         if type(value) is not float:
             value = _number(key, value)
         recorder = self._recorder
@@ -101,11 +99,11 @@ class Logbook:
         place = (agent, key)
         if step is None:
             with self._lock:
-                step = self._next_step.get(place, 0)
+                step = min(self._next_step.get(place, 0), MAX_STEP)
                 self._next_step[place] = step + 1
         else:
-            if type(step) is not int:
-                step = _whole(key, step)
+            if type(step) is not int or not 0 <= step <= MAX_STEP:
+                step = checked_step(key, step)
             self._next_step[place] = step + 1
         recorder.metric(agent, key, value, step, time_us)
 
@@ -114,9 +112,9 @@ class Logbook:
         recorder = self.writing
         body, counts = self.clean(values.encode(value))
         if len(body) <= INLINE_BYTES:
-            said = StepData(step=step, value=msgspec.Raw(body), redacted=counts)
+            said = StepData(step=step, value=msgspec.Raw(body), redacted=counts, time=now())
         else:
-            said = StepData(step=step, blob=self.blob(body), redacted=counts)
+            said = StepData(step=step, blob=self.blob(body), redacted=counts, time=now())
         recorder.record(agent, event, _encode(said))
 
     def blob(self, body: bytes) -> Blob:
@@ -131,10 +129,18 @@ class Logbook:
                 self.redacted.update(counts)
         return body, counts
 
+    def text(self, text: str) -> str:
+        """A text without secrets; what was replaced is counted."""
+        text, counts = redact.counted(text)
+        if counts:
+            with self._lock:
+                self.redacted.update(counts)
+        return text
+
     def tags(self, tags: Mapping[str, Any]) -> dict[str, str]:
         """Tags as they are recorded: text, without secrets."""
         _check_mapping("tags", tags, "{'team': 'a'}")
-        texts = {name: values.as_text(value)[:LONGEST_TAG] for name, value in tags.items()}
+        texts = {name: values.as_tag(value)[:LONGEST_TAG] for name, value in tags.items()}
         cleaned: dict[str, str] = msgspec.json.decode(self.clean(values.encode(texts))[0])
         return cleaned
 
@@ -164,6 +170,10 @@ class Logbook:
             self.event(agent, "param", Params(params=portion, time=now()))
 
 
+def _encode(body: Body) -> bytes:
+    return values.storable(_encoder.encode(body))
+
+
 def _preview(body: bytes) -> str:
     return body[: 4 * PREVIEW].decode("utf-8", "ignore")[:PREVIEW]
 
@@ -172,8 +182,15 @@ def _check_mapping(what: str, given: Any, example: str) -> None:
     if not hasattr(given, "items"):
         raise UsageError(f"{what} {given!r}: a dict is expected, for example {example}")
     for name in given:
-        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_KEY:
-            raise UsageError(f"{what}: {name!r} is no name of 1 to {LONGEST_KEY} characters; for example {example}")
+        if not isinstance(name, str) or not 0 < len(values.text(name)) <= MAX_NAME:
+            raise UsageError(f"{what}: {name!r} is no name of 1 to {MAX_NAME} characters; for example {example}")
+
+
+def _name(key: Any) -> str:
+    name = values.text(key) if isinstance(key, str) else ""
+    if not 0 < len(name) <= MAX_NAME:
+        raise UsageError(f"metric {key!r}: a name of 1 to {MAX_NAME} characters is expected, for example 'loss'")
+    return name
 
 
 def _number(key: str, value: Any) -> float:
@@ -186,11 +203,3 @@ def _number(key: str, value: Any) -> float:
         raise UsageError(
             f"metric {key}: {shown} is not a number ({error}); for example log_metric({key!r}, 0.5)"
         ) from None
-
-
-def _whole(key: str, step: Any) -> int:
-    try:
-        number = operator.index(step)
-    except TypeError:
-        raise UsageError(f"metric {key}: step {step!r} is not a whole number") from None
-    return number

@@ -6,6 +6,8 @@ nearly every one is, costs a few substring searches on its JSON and nothing more
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 import threading
 from collections import Counter
@@ -35,7 +37,16 @@ def _rule(name: str, pattern: str, *anchors: str) -> Rule:
     return Rule(name, re.compile(pattern), tuple(anchor.encode() for anchor in anchors))
 
 
-_NAMES: Final = r"passw(?:or)?d|passphrase|secret|api[_-]?key|credentials?|private[_-]?key"
+_NAMES: Final = (
+    r"passw(?:or)?d|passphrase|secret|(?:api|access|private|session)[_-]?key|credentials?"  # of JSON and of YAML
+)
+_VARIABLES: Final = (
+    r"PASSW(?:OR)?D|PASSPHRASE|(?<![A-Z])PASS|_PWD|SECRET|TOKEN|(?:API|ACCESS|PRIVATE|SESSION|SIGNING|ENCRYPTION)_?KEY"
+    r"|CREDENTIALS?|AUTHORIZATION|COOKIE"
+)
+_OPTIONS: Final = (
+    r"(?:password|passwd|passphrase|pass|pwd|secret|token|(?:api|access|private|secret|session|auth)-?key|credentials?)"
+)
 _VALUE: Final = r"[^\s\"',;&]"
 
 DEFAULTS: Final = (
@@ -57,12 +68,31 @@ DEFAULTS: Final = (
         "NKEY SEED",
     ),
     _rule("nkey-seed", r"\bS[UAO]A[A-Z2-7]{55}\b", "SUA", "SAA", "SOA"),
-    _rule("url-password", r"://[^/\s:@\"']*:([^/\s@\"']+)@", "://"),
+    _rule("url-password", r"://[^/\s:@\"']*:([^/\s\"'?#]+)@", "://"),
     _rule("bearer", r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9._~+/=-]{12,})", "earer ", "asic ", "EARER "),
     _rule(
         "assignment",
-        rf"(?i)(?:{_NAMES})[\"']?\s*[=:]\s*[\"']?(?!\[redacted)(?={_VALUE}*[^\d\s\"',;&.])({_VALUE}{{6,}})",
-        "assw", "ecret", "key", "Key", "redential", "assphrase", "ASSW", "ECRET", "KEY", "REDENTIAL", "ASSPHRASE",
+        rf"(?:{_VARIABLES})(?:_?KEY|_BASE|_VALUE|_?[0-9])*=[\"']?(?!\[redacted)((?<=[\"'])[^\"'\n]+|[^\s\"';]+)",
+        *("PASS", "_PWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "AUTHORIZATION", "COOKIE"),
+    ),
+    _rule(
+        "option",
+        rf"--(?:[a-z]+-)*{_OPTIONS}(?:=|\s+)[\"']?(?!-|\[redacted)((?<=[\"'])[^\"'\n]+|[^\s\"']+)",
+        *("--",),
+    ),
+    _rule("option", r"\b(?:mysql|mariadb)[a-z-]*\b[^\n|;]*?\s-p([^\s\"']+)", " -p"),
+    _rule("option", r"\bsshpass\s+-p\s*[\"']?([^\s\"']+)", " -p"),
+    _rule(
+        "option",
+        r"\bcurl\b[^\n|;]*?\s(?:-[a-zA-Z]*[uU]|--(?:proxy-)?user)[\s=]*[\"']?"
+        r"[^\s:\"'-][^\s:\"']*:(?!\[redacted)([^\s\"']+)",
+        "curl",
+    ),
+    _rule("cookie", r"(?i)\bcookie:\s*(?!\[redacted)([^\r\n\"']+)", "ookie:", "OOKIE:"),
+    _rule(
+        "assignment",
+        rf"(?i)(?:{_NAMES})(?:[_-]?key)?[\"']?\s*[=:]\s*[\"']?(?!\[redacted)(?={_VALUE}*[^\d\s\"',;&.])({_VALUE}{{6,}})",
+        "assw", "ecret", "key", "Key", "redential", "assphrase", "PASS", "ECRET", "KEY", "REDENTIAL",
     ),
     _rule(
         "assignment",
@@ -72,13 +102,61 @@ DEFAULTS: Final = (
 )  # fmt: skip
 """The rules that are on unless they are switched off."""
 
-_SECRET_KEY: Final = re.compile(
-    rf"(?i:(?:^|[_.\s-])(?:{_NAMES}|token|authorization|set-cookie|cookie)$)"
-    "|[a-z](?:Token|Secret|Password|ApiKey|PrivateKey)$"
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+"""The words of a name in any spelling: ``secretKey``, ``DB_PASS``, ``api-key``."""
+_SECRETS: Final = frozenset(
+    [
+        "password",
+        "passwords",
+        "passwd",
+        "pwd",
+        "passphrase",
+        "secret",
+        "secrets",
+        "credential",
+        "credentials",
+        "authorization",
+        "cookie",
+        "cookies",
+        "apikey",
+        "accesskey",
+        "privatekey",
+        "secretkey",
+    ]
 )
+_LAST: Final = frozenset(("pass", "token"))
+"""Words that make a name secret only as its last one: not ``token_count``."""
+_ORDINALS: Final = frozenset(["first", "second", "third", "last", "next", "previous", "single", "forward", "backward"])
+"""Words in front of these two that make them harmless: a backward pass, the next token."""
+_KEYS: Final = frozenset(("api", "access", "private", "session", "signing", "encryption"))
+"""Words that do so in front of ``key``."""
+_DESCRIBING: Final = frozenset(
+    [
+        "id",
+        "name",
+        "file",
+        "path",
+        "type",
+        "count",
+        "length",
+        "policy",
+        "hint",
+        "arn",
+        "url",
+        "ref",
+        "version",
+        "expiry",
+        "expires",
+        "age",
+        "limit",
+        "usage",
+    ]
+)
+"""Last words of names that only tell of a secret."""
 _KEY_ANCHORS: Final = (
-    *(b"assw", b"ecret", b"key", b"Key", b"oken", b"redential", b"uthorization", b"ookie", b"assphrase"),
-    *(b"ASSW", b"ECRET", b"KEY", b"OKEN", b"REDENTIAL", b"UTHORIZATION", b"ASSPHRASE"),
+    *(b"assw", b"assphrase", b'pass":', b'Pass":', b'pwd":', b'Pwd":', b"ecret", b"key", b"Key", b"oken"),
+    *(b"redential", b"uthorization", b"ookie"),
+    *(b"PASS", b"PWD", b"ECRET", b"KEY", b"OKEN", b"REDENTIAL", b"UTHORIZATION", b"OOKIE"),
 )
 KEY_RULE: Final = "key"
 """Name under which values are counted that were replaced because of the name of their key."""
@@ -144,17 +222,27 @@ class Redaction:
         return False
 
     def text(self, value: str) -> str:
-        """A text without secrets. Short texts are remembered: names come again and again."""
+        """A text without secrets."""
+        return self.counted(value)[0]
+
+    def counted(self, value: str) -> tuple[str, dict[str, int]]:
+        """A text without secrets, and how many times each rule replaced something.
+
+        Short texts are remembered: names come again and again.
+        """
         known = self._clean.get(value)
         if known is not None:
-            return known
+            return known, _NOTHING
         body, counts = self.json(values.encode(value))
-        cleaned: str = value if not counts else msgspec.json.decode(body)
-        if len(value) <= 256 and not counts:
+        if counts:
+            cleaned: str = msgspec.json.decode(body)
+            return cleaned, counts
+        cleaned = values.text(value)
+        if len(value) <= 256:
             if len(self._clean) >= 4096:
                 self._clean.clear()
             self._clean[value] = cleaned
-        return cleaned
+        return cleaned, _NOTHING
 
     def _search(self, body: bytes) -> tuple[bytes, dict[str, int]]:
         """The slow way: decode, look at every text and key, and encode again if something was found."""
@@ -209,7 +297,7 @@ def _walk(value: Any, clean: Callable[[str], str], counts: Counter[str] | None) 
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):
-        return [_walk(item, clean, counts) for item in value]
+        return _items(value, clean, counts)
     if isinstance(value, dict):
         return {clean(key): _under(key, item, clean, counts) for key, item in value.items()}
     return value
@@ -217,17 +305,58 @@ def _walk(value: Any, clean: Callable[[str], str], counts: Counter[str] | None) 
 
 def _under(key: str, item: Any, clean: Callable[[str], str], counts: Counter[str] | None) -> Any:
     cleaned = _walk(item, clean, counts)
-    if counts is None or not isinstance(item, str) or cleaned != item or not _secret(key, item):
+    if counts is None or not isinstance(item, (str, list, dict)) or not item or not _is_secret(key):
+        return cleaned
+    if isinstance(item, list):
+        return [
+            _hidden(key, was, now, counts) if isinstance(was, str) else now
+            for was, now in zip(item, cleaned, strict=True)
+        ]
+    if isinstance(item, dict) and "$repr" not in item:
+        return cleaned
+    return _hidden(key, item, cleaned, counts)
+
+
+def _hidden(key: str, item: Any, cleaned: Any, counts: Counter[str]) -> Any:
+    """What stands for the text under a secret name; what a rule has cleaned stays as it left it."""
+    if cleaned != item or not item or (isinstance(item, str) and _is_harmless(key, item)):
         return cleaned
     counts[KEY_RULE] += 1
     return f"[redacted:{KEY_RULE}]"
 
 
-def _secret(key: str, item: str) -> bool:
-    """Whether the text under a key is meant to be secret; a single word under ``token`` is one of a language."""
-    if not item or not _SECRET_KEY.search(key):
+@functools.lru_cache(maxsize=4096)
+def _is_secret(key: str) -> bool:
+    """Whether what has this name is meant to be secret."""
+    words = [word.lower() for word in _WORDS.findall(key)]
+    if not words or words[-1] in _DESCRIBING:
         return False
-    return not key.lower().endswith("token") or (len(item) >= 12 and not any(letter.isspace() for letter in item))
+    if words[-1] in _LAST:
+        return len(words) < 2 or words[-2] not in _ORDINALS
+    pairs = itertools.pairwise(words)
+    return any(word in _SECRETS for word in words) or any(one in _KEYS and two == "key" for one, two in pairs)
+
+
+def _is_harmless(key: str, item: str) -> bool:
+    """A single word under ``token`` is one of a language; ``PWD`` is a folder."""
+    name = key.lower()
+    if name.endswith("token"):
+        return len(item) < 12 or any(letter.isspace() for letter in item)
+    return name.endswith("pwd") and item[0] in "/~"
+
+
+_OPTION: Final = re.compile(rf"--(?:[a-z]+-)*{_OPTIONS}")
+
+
+def _items(items: list[Any], clean: Callable[[str], str], counts: Counter[str] | None) -> list[Any]:
+    """A list; in one of arguments what follows an option like ``--password`` is secret."""
+    found = [_walk(item, clean, counts) for item in items]
+    if counts is None:
+        return found
+    for at, (option, item) in enumerate(itertools.pairwise(items), 1):
+        if isinstance(option, str) and isinstance(item, str) and item[:1] != "-" and _OPTION.fullmatch(option):
+            found[at] = _hidden(option, item, found[at], counts)
+    return found
 
 
 redact: Final = Redaction()

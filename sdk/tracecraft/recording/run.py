@@ -80,7 +80,7 @@ class _Run(Scope):
 
     @property
     def redacted(self) -> dict[str, int]:
-        """How many times each rule of redaction replaced something in parameters, tags, inputs and outputs."""
+        """How many times each rule of redaction replaced something in what this process logged, errors included."""
         return dict(self._book.redacted)
 
     def environment(self) -> dict[str, str]:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from tracecraft.recording import images, values
 from tracecraft.recording.logbook import now
 from tracecraft.recording.place import Place
-from tracecraft.recording.redaction import redact
-from tracecraft.recording.usage import Reading, read
+from tracecraft.recording.usage import Reading, amount, read, tokens
 from tracecraft_core.errors import UsageError
-from tracecraft_core.run_events import ArtifactKind, Cause, LogLine, Usage
+from tracecraft_core.run_events import MAX_NAME, ArtifactKind, Cause, LogLine, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,10 +38,12 @@ class Scope(Place):
     def log_metric(self, key: str, value: float, step: int | None = None, *, time: float | None = None) -> None:
         """Log a point of a metric.
 
-        ``value`` is a number, NaN and infinities included. Without ``step`` it is the next one of its key. ``time`` is
-        in seconds since 1970 (default: now).
+        ``value`` is a number, NaN and infinities included. ``step`` is a whole number from 0 to 2**62; without it, the
+        next one of its key. ``time`` is in seconds since 1970 (default: now).
         """
-        self._book.metric(self.agent_name, key, value, step, now() if time is None else int(time * 1_000_000))
+        self._book.metric(
+            self.agent_name, self._clean(key), value, step, now() if time is None else int(time * 1_000_000)
+        )
 
     def log_metrics(self, values: Mapping[str, float], step: int | None = None, *, time: float | None = None) -> None:
         """Log a point of each of several metrics, at the same step and time."""
@@ -50,7 +51,7 @@ class Scope(Place):
             raise UsageError(f"metrics {values!r}: a dict is expected, for example {{'loss': 0.3}}")
         at = now() if time is None else int(time * 1_000_000)
         for key, value in values.items():
-            self._book.metric(self.agent_name, key, value, step, at)
+            self._book.metric(self.agent_name, self._clean(key), value, step, at)
 
     def log_param(self, key: str, value: Any) -> None:
         """Log a parameter of the run: any JSON."""
@@ -67,7 +68,7 @@ class Scope(Place):
         text = values.as_text(text)
         if len(text) > LONGEST_LINE:
             text = f"{text[:LONGEST_LINE]}… ({len(text):,} characters)"
-        line = LogLine(text=redact.text(text), time=now(), level=level, step=self.step_id)
+        line = LogLine(text=self._book.text(text), time=now(), level=level, step=self.step_id)
         self._book.event(self.agent_name, "log", line)
 
     def log_usage(
@@ -94,28 +95,37 @@ class Scope(Place):
         source says it cost; left out it is made from a price list. The same ``request`` (the provider's id) counts
         once. ``cause`` is ``retry`` for a call that is paid for again, ``fork`` or ``replay`` for one that is not.
         """
-        if usage is None and input is None and output is None and cost is None:
+        given = (usage, input, output, cache_read, cache_write, reasoning, cost)
+        if all(one is None for one in given):
             raise UsageError("log_usage needs a usage or numbers, for example log_usage(input=1200, output=300)")
         if cause not in _CAUSES:
             raise UsageError(f"cause {cause!r}: one of {', '.join(_CAUSES)} is expected")
+        if request is not None and not 0 < len(request) <= MAX_NAME:
+            raise UsageError(f"request {request!r}: an id of 1 to {MAX_NAME} characters is expected")
+        if not (len(currency) == 3 and currency.isascii() and currency.isupper()):
+            raise UsageError(f"currency {currency!r}: three capital letters are expected, for example 'USD'")
         seen = read(usage) if usage is not None else Reading()
         said = Usage(
             time=now(),
             step=self.step_id,
             task=self.task,
-            provider=provider or seen.provider,
-            model=model or seen.model or self.model,
-            input=_tokens("input", input, seen.input),
-            cache_read=_tokens("cache_read", cache_read, seen.cache_read),
-            cache_write=_tokens("cache_write", cache_write, seen.cache_write),
-            output=_tokens("output", output, seen.output),
-            reasoning=_tokens("reasoning", reasoning, seen.reasoning),
-            cost=_amount(cost) if cost is not None else seen.cost,
+            provider=self._clean(provider or seen.provider),
+            model=self._clean(model or seen.model or self.model),
+            input=seen.input if input is None else tokens("input", input),
+            cache_read=seen.cache_read if cache_read is None else tokens("cache_read", cache_read),
+            cache_write=seen.cache_write if cache_write is None else tokens("cache_write", cache_write),
+            output=seen.output if output is None else tokens("output", output),
+            reasoning=seen.reasoning if reasoning is None else tokens("reasoning", reasoning),
+            cost=seen.cost if cost is None else amount(cost),
             currency=currency,
             cause=cause,
             request=request or seen.request,
         )
         self._book.event(self.agent_name, "usage", said)
+
+    def _clean(self, name: Any) -> Any:
+        """A name without secrets; what is none is left to whoever checks it."""
+        return self._book.text(name) if isinstance(name, str) else name
 
     def log_artifact(
         self,
@@ -133,7 +143,7 @@ class Scope(Place):
         if kind not in _KINDS:
             raise UsageError(f"kind {kind!r}: one of {', '.join(_KINDS)} is expected")
         source = Path(path)
-        name = _artifact_name(name if name is not None else source.resolve().name)
+        name = self._clean(_artifact_name(name if name is not None else source.resolve().name))
         if not source.is_dir():
             self._upload(source, name, kind, media_type)
             return
@@ -145,9 +155,9 @@ class Scope(Place):
         """Log a text as an artifact, such as ``log_text("prompt.md", prompt)``; secrets in it are redacted."""
         if not isinstance(text, str):
             raise UsageError(f"log_text({name!r}, …): {type(text).__name__} is no text")
-        name = _artifact_name(name)
+        name = self._clean(_artifact_name(name))
         media_type = mimetypes.guess_type(name)[0] or "text/plain"
-        self._upload_bytes(redact.text(text).encode("utf-8", "backslashreplace"), name, "text", media_type)
+        self._upload_bytes(self._book.text(text).encode(), name, "text", media_type)
 
     def log_image(self, name: str, image: Any) -> None:
         """Log an image as an artifact, such as ``log_image("confusion.png", figure)``.
@@ -155,7 +165,7 @@ class Scope(Place):
         ``image`` is the path or the bytes of an image file, a figure of matplotlib, an image of Pillow, or an array of
         NumPy: height x width, or height x width x 1 to 4 channels, from 0 to 255, or fractions from 0 to 1.
         """
-        name = _artifact_name(name)
+        name = self._clean(_artifact_name(name))
         if isinstance(image, str) or hasattr(image, "__fspath__"):
             self.log_artifact(image, name, kind="image")
             return
@@ -172,6 +182,8 @@ class Scope(Place):
             )
         except OSError as error:
             raise UsageError(f"artifact {name}: {path} cannot be read: {error.strerror or error}") from None
+        except ValueError as error:  # NUL in the path
+            raise UsageError(f"artifact {name}: {str(path)!r} is no path: {error}") from None
 
     def _upload_bytes(self, data: bytes, name: str, kind: ArtifactKind, media_type: str) -> None:
         self._book.writing.upload(
@@ -185,26 +197,4 @@ def _artifact_name(name: object) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise UsageError(f"artifact {name!r}: a path inside the run is expected, for example 'models/best.joblib'")
-    return str(path)
-
-
-def _tokens(what: str, given: int | None, seen: int) -> int:
-    if given is None:
-        return seen
-    try:
-        count = int(given)
-    except (TypeError, ValueError):
-        raise UsageError(f"{what}={given!r} is no number of tokens") from None
-    if count < 0:
-        raise UsageError(f"{what}={given!r}: a number of tokens is 0 or more")
-    return count
-
-
-def _amount(cost: float) -> float:
-    try:
-        amount = float(cost)
-    except (TypeError, ValueError):
-        raise UsageError(f"cost={cost!r} is no amount of money") from None
-    if not 0 <= amount < float("inf"):
-        raise UsageError(f"cost={cost!r}: an amount of 0 or more is expected")
-    return amount
+    return values.text(str(path))

@@ -23,7 +23,7 @@ class SpoolStatus:
     alive: bool
     """A process holds it right now, and delivers it itself."""
     events: int
-    """Events that are not acknowledged yet; a ``metric`` event holds many points."""
+    """Events that are not acknowledged yet; a ``metric`` event holds many points, each a record of `Flushed`."""
     uploads: int
     """Files and large values that are not uploaded yet."""
     bytes: int

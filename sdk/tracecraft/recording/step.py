@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tracecraft.recording.failure import failure, succeeded
 from tracecraft.recording.place import PLACE, around
-from tracecraft.recording.redaction import redact
 from tracecraft.recording.scope import Scope
 from tracecraft.recording.traceparent import TraceParent
 from tracecraft_core import names
@@ -61,7 +60,7 @@ class Step(Scope):
         else:
             names.task(task)
         super().__init__(book, agent, f"{_ids.getrandbits(64) or 1:016x}", task)
-        self.name = redact.text(name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…")
+        self.name = book.text(name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…")
         self.kind: StepKind = kind
         self._parent = (None if outer is None else outer.step_id) or book.root_step
         self._began = 0
@@ -117,7 +116,7 @@ class Step(Scope):
                 parent=self._parent,
                 task=self.task,
                 status="ok" if well else "error",
-                error=None if well or error is None else failure(error),
+                error=None if well or error is None else failure(error, self._book.text),
                 tags=self._tags,
             ),
         )

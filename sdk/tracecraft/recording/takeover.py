@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tracecraft.recording.segment import Segment
     from tracecraft.recording.spool import Held
     from tracecraft_core.settings import Settings
 
@@ -54,6 +55,8 @@ class Taken:
     """Those that still wait."""
     lost: int
     """Events and uploads that can never be delivered."""
+    dropped: int
+    """Records that the writer itself had to drop, for want of room."""
     problem: str | None
     """Why some of it is still there; ``None`` when all is delivered and the folder is gone."""
 
@@ -112,13 +115,21 @@ async def deliver_folder(
 
 async def _deliver(wire: Wire, held: Held, timeout: float) -> Taken:
     position, segments = Position.open(held.path), load(held.path)
-    everything = list(segments)
+    everything, dropped = list(segments), position.dropped
+    said = not dropped or _has_end(segments)
+    successor = _Successor(wire, held)
     delivery = Delivery(wire, held.owner, segments, Reader(segments), position)
     uploads, problem = Uploads(None, _nothing), None
     try:
         async with asyncio.timeout(timeout):
             await delivery.run(once=True)
-            uploads = await _upload(wire, held)
+            if not said:
+                successor.say_dropped(dropped)
+                position.dropped = 0  # said once
+            try:
+                uploads = await _upload(wire, held, successor)
+            finally:
+                await successor.finish()
     except (TimeoutError, TracecraftError, OSError) as error:
         problem = delivery.trouble or uploads.trouble or str(error) or f"it took more than {timeout:.0f} s"
     finally:
@@ -141,13 +152,22 @@ async def _deliver(wire: Wire, held: Held, timeout: float) -> Taken:
         uploads=uploads.done,
         left_uploads=uploads.waiting,
         lost=delivery.lost + uploads.failed,
+        dropped=dropped,
         problem=problem,
     )
 
 
-async def _upload(wire: Wire, held: Held) -> Uploads:
+def _has_end(segments: list[Segment]) -> bool:
+    """Whether the writer itself has said how many records it dropped."""
+    reader = Reader(list(segments))
+    while (record := reader.next()) is not None:
+        if record.event in ("ended", "left"):
+            return True
+    return False
+
+
+async def _upload(wire: Wire, held: Held, successor: _Successor) -> Uploads:
     """Upload what the writer left."""
-    successor = _Successor(wire, held)
     uploads = Uploads(held.path / spool.UPLOADS, successor.record)
     uploads.load()
     if uploads.waiting:
@@ -159,33 +179,42 @@ async def _upload(wire: Wire, held: Held) -> Uploads:
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-            await successor.finish()
     return uploads
 
 
 class _Successor:
-    """A writer of our own for events about uploads: nobody knows which numbers the dead one has used in memory."""
+    """A writer of our own for what is said in place of the dead one: nobody knows which numbers it used in memory."""
 
     def __init__(self, wire: Wire, held: Held) -> None:
         self._wire, self._of, self._base = wire, held.owner, held.path.parents[2]
         self._held: Held | None = None
         self._journal: Journal
+        self._dropped = 0
+
+    def say_dropped(self, count: int) -> None:
+        """The dead writer has dropped so many records, and has not said so."""
+        self._dropped = count
+        self._begin()
 
     def record(self, agent: str, event: str, body: bytes) -> None:
+        self._begin()
+        self._journal.event(agent, event, body)
+
+    def _begin(self) -> None:
         if self._held is None:
             owner = msgspec.structs.replace(self._of, writer=ids.fresh(), pid=os.getpid(), started=time.time())
             self._held = spool.create(owner, self._base)
             self._journal = Journal(self._held.path, Position.open(self._held.path))
             joined = RunJoined(time=time.time_ns() // 1000)
             self._journal.event(self._of.agent, "joined", bodies.encode(joined))
-        self._journal.event(agent, event, body)
 
     async def finish(self) -> None:
         """Deliver them; what cannot be delivered now lies in the spool."""
         if self._held is None:
             return
         journal, held = self._journal, self._held
-        journal.event(self._of.agent, "left", bodies.encode(WriterLeft(time=time.time_ns() // 1000)))
+        left = WriterLeft(time=time.time_ns() // 1000, dropped=self._dropped)
+        journal.event(self._of.agent, "left", bodies.encode(left))
         reader = Reader(journal.segments, journal)
         delivery = Delivery(self._wire, held.owner, journal.segments, reader, journal.position, journal)
         try:

@@ -13,11 +13,13 @@ reasoning; Anthropic's input tokens are only those that no cache had a part in. 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tracecraft_core.errors import UsageError
+from tracecraft_core.run_events import MAX_COST, MAX_COUNT, MAX_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +45,19 @@ def read(source: Any) -> Reading:
     """A reading of a usage object or dict, or of a whole response. Raises `UsageError` for what is neither."""
     usage = next((found for name in _HOLDERS if (found := _get(source, name)) is not None), source)
     whole = source if usage is not source else None
-    tokens = _tokens(usage)
-    if tokens is None:
+    buckets = _tokens(usage)
+    if buckets is None:
         raise UsageError(
             f"{type(source).__name__} is no usage of a model call that is known here: "
             "give the numbers, for example log_usage(input=1200, output=300)"
         )
     cost = _get(usage, "cost")
     return Reading(
-        **{name: max(0, count) for name, count in tokens.items()},
-        cost=float(cost) if isinstance(cost, (int, float)) and not isinstance(cost, bool) else None,
+        **{name: max(0, count) for name, count in buckets.items()},
+        cost=None if cost is None else amount(cost),
         model=_word(_get(whole, "model")) or _word(_get(whole, "model_version")),
         provider=_provider(source),
-        request=_word(_get(whole, "id")) or _word(_get(whole, "response_id")),
+        request=(_word(_get(whole, "id")) or _word(_get(whole, "response_id")) or "")[:MAX_NAME] or None,
     )
 
 
@@ -141,7 +143,30 @@ def _has(source: Any, *names: str) -> bool:
 
 def _count(source: Any, name: str) -> int:
     value = _get(source, name)
-    return int(value) if isinstance(value, (int, float)) else 0
+    return 0 if value is None else tokens(name, value)
+
+
+def tokens(what: str, given: Any) -> int:
+    """A number of tokens: whole, of any numeric type. Raises `UsageError`."""
+    try:
+        whole = isinstance(given, float) and given.is_integer()
+        count = int(given) if whole else operator.index(given)
+    except TypeError:
+        count = -1
+    if isinstance(given, bool) or not 0 <= count <= MAX_COUNT:
+        raise UsageError(f"{what}={given!r}: a whole number of tokens from 0 to {MAX_COUNT:,} is expected")
+    return count
+
+
+def amount(cost: Any) -> float:
+    """An amount of money, of any numeric type. Raises `UsageError`."""
+    try:
+        found = -1.0 if isinstance(cost, (bool, str, bytes)) else float(cost)
+    except (TypeError, ValueError, OverflowError):
+        found = -1.0
+    if not 0 <= found <= MAX_COST:
+        raise UsageError(f"cost={cost!r}: an amount from 0 to {MAX_COST:,.0f} is expected")
+    return found
 
 
 def _word(value: Any) -> str | None:

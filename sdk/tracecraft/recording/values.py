@@ -6,7 +6,9 @@ Logging never raises into the caller for data. What JSON cannot hold is recorded
 
 from __future__ import annotations
 
+import contextlib
 import math
+import re
 from typing import Any, Final
 
 import msgspec
@@ -18,9 +20,20 @@ LARGEST_ARRAY: Final = 10_000
 DEEPEST: Final = 64
 """Levels of nesting that are recorded; what lies deeper is noted by its representation."""
 
+_NUL: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
 
 def encode(value: Any) -> bytes:
     """A value as JSON; never raises for what the value is."""
+    return storable(_encode(value))
+
+
+def storable(body: bytes) -> bytes:
+    """JSON without NUL, which PostgreSQL has no place for: it is spelled out, as ``\\x00``."""
+    return _NUL.sub(rb"\1\\\\x00", body) if b"\\u0000" in body else body
+
+
+def _encode(value: Any) -> bytes:
     try:
         body = _encoder.encode(value)
     except Exception:
@@ -39,7 +52,7 @@ def note(value: Any) -> dict[str, str]:
         shown = f"<its repr raised {type(error).__name__}>"
     if len(shown) > LONGEST_REPR:
         shown = f"{shown[:LONGEST_REPR]}… ({len(shown):,} characters)"
-    return {"$repr": _text(shown), "type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")}
+    return {"$repr": text(shown), "type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")}
 
 
 def as_text(value: Any) -> str:
@@ -52,6 +65,16 @@ def as_text(value: Any) -> str:
         return note(value)["$repr"]
 
 
+def as_tag(value: Any) -> str:
+    """The value of a tag as text: true, false and nothing are spelled as in JSON; never raises."""
+    with contextlib.suppress(Exception):
+        if value.shape == ():
+            value = value.tolist()  # a scalar of NumPy
+    if value is None or isinstance(value, bool):
+        return _encoder.encode(value).decode()
+    return as_text(value)
+
+
 def plain(value: Any, depth: int = 0) -> Any:
     """A value made of what JSON has, slower than `encode` but for every value."""
     if value is None or isinstance(value, (bool, int)):
@@ -59,13 +82,11 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else _number(value)
     if isinstance(value, str):
-        return _text(value)
+        return text(value)
     if depth >= DEEPEST:
         return note(value)
     if isinstance(value, dict):
-        return {
-            _text(key if isinstance(key, str) else repr(key)): plain(item, depth + 1) for key, item in value.items()
-        }
+        return {text(key if isinstance(key, str) else repr(key)): plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item, depth + 1) for item in value]
     return _plain_object(value, depth)
@@ -126,10 +147,10 @@ def _number(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _text(value: str) -> str:
-    """Text that UTF-8 can hold."""
+def text(value: str) -> str:
+    """Text that UTF-8 and PostgreSQL can hold: what they cannot is spelled out."""
     try:
         value.encode()
     except UnicodeEncodeError:
-        return value.encode("utf-8", "backslashreplace").decode()
-    return value
+        value = value.encode("utf-8", "backslashreplace").decode()
+    return value.replace("\0", "\\x00")

@@ -8,6 +8,8 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from tracecraft.loop import background
 from tracecraft.recording import reader, spool, wires
 from tracecraft.recording.adoption import adopt
@@ -113,9 +115,8 @@ class Writer:
         except TracecraftError as error:
             if not self._told:
                 self._told = True
-                logger.warning(
-                    "run %s cannot be delivered: %s. Its records go to %s", self.owner.run, error, self.where
-                )
+                where = f"go to {self.where}" if self._held else "lie in memory and are lost when this process ends"
+                logger.warning("run %s cannot be delivered: %s. Its records %s", self.owner.run, error, where)
             return None
 
     async def close(self, final: tuple[str, str, bytes] | None, timeout: float) -> Flushed:
@@ -130,9 +131,10 @@ class Writer:
         if courier is not None and self.uploads.waiting:
             await courier.flush(timeout)
         if final is not None:
-            self.journal.event(*final)
+            final = _counting(final, self.counts().dropped)
+            final = final if self.journal.event(*final) else None
         if courier is None:
-            self._final = self._finish(complete=False)
+            self._final = self._finish(final, complete=False)
             return self._final
         complete = await courier.flush(max(0.0, until - loop.time()), since=begun)
         if complete:
@@ -141,7 +143,7 @@ class Writer:
         left = self.journal.position.acked >= self.journal.number
         await courier.stop(left=left)
         wires.give_back(self._settings)
-        self._final = self._finish(complete=complete)
+        self._final = self._finish(final, complete=complete)
         return self._final
 
     async def _take_over_children(self, seconds: float) -> None:
@@ -160,8 +162,11 @@ class Writer:
         finally:
             wires.give_back(self._settings)
 
-    def _finish(self, *, complete: bool) -> Flushed:
+    def _finish(self, final: tuple[str, str, bytes] | None, *, complete: bool) -> Flushed:
         lost = reader.in_memory(self.journal)
+        if lost and final is not None and self._held is not None:
+            said = _counting(final, self.counts().dropped + lost - 1)
+            lost -= self.journal.keep(*said)
         self.journal.drop(lost)
         counts = self.counts()
         counts = dataclasses.replace(counts, spooled=counts.spooled - lost)
@@ -218,6 +223,15 @@ class Writer:
         if self._held is not None:
             self._held.release()
         _kept.append(self)
+
+
+def _counting(final: tuple[str, str, bytes], dropped: int) -> tuple[str, str, bytes]:
+    """The last event, saying how many records were dropped until now."""
+    agent, event, body = final
+    if not dropped:
+        return final
+    said = {**msgspec.json.decode(body, type=dict[str, msgspec.Raw]), "dropped": dropped}
+    return agent, event, msgspec.json.encode(said)
 
 
 def _folder(owner: spool.Owner) -> spool.Held | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import hashlib
@@ -47,9 +48,19 @@ class Downloader:
             whole = await in_thread(lambda ended: self._fetch(answer, ended))
         except http.Gone:
             raise NotFound("content", answer.sha256, "the artifact store has lost it") from None
+        except http.NotGiven as error:
+            await self._leave_if_damaged(answer, error)
+            raise
         except OSError as error:
             raise _problem(self._target, error) from error
         return answer if whole else None
+
+    async def _leave_if_damaged(self, answer: Download, error: http.NotGiven) -> None:
+        try:
+            await raise_if_damaged(self._context, answer, error)
+        except Damaged:
+            await asyncio.to_thread(discard, self._target, answer.sha256)
+            raise
 
     def _fetch(self, answer: Download, ended: threading.Event) -> bool:
         if _hash_of(self._target, answer.size) == answer.sha256:
@@ -120,6 +131,20 @@ class Beside:
     def close(self) -> None:
         """Close the file, which ends the lock."""
         os.close(self._file)
+
+
+async def raise_if_damaged(context: Context, answer: Download, error: http.NotGiven) -> None:
+    """Ask the bridge whether what the store did not give is damaged. Raises `Damaged` and `BridgeAway`."""
+    question = GetQuestion(sha256=answer.sha256, name=answer.name, failed=True, place=error.place)
+    if (await ask(context, "artifacts.get", question, Download)).damaged:
+        raise Damaged(answer.name or answer.sha256, f"the artifact store cannot read it ({error})") from None
+
+
+def discard(target: Path, sha256: str) -> None:
+    """Remove what a download has left beside its target."""
+    beside = Beside(target, sha256)
+    beside.remove()
+    beside.close()
 
 
 def read(url: str, size: int) -> bytes:

@@ -20,11 +20,21 @@ TIMEOUT_S: Final = 30.0
 """Seconds in which a block must go through."""
 EXISTS: Final = 412
 """Something lies there already, as ``If-None-Match: *`` forbids to replace."""
+INTERNAL: Final = 500
+"""SeaweedFS's answer, among else, when the object is spoilt on its disk."""
 _GONE: Final = frozenset({404, 410})
 
 
 class Gone(Exception):
     """The store has nothing there (any more)."""
+
+
+class NotGiven(StoreUnreachable):
+    """The store answers, and not with this object: it may be damaged. Attribute: ``place``, the byte to begin with."""
+
+    def __init__(self, reason: str, place: int) -> None:
+        super().__init__(reason)
+        self.place = place
 
 
 def put(url: str, length: int, blocks: Iterable[bytes | memoryview], headers: Mapping[str, str]) -> None:
@@ -45,18 +55,22 @@ def put(url: str, length: int, blocks: Iterable[bytes | memoryview], headers: Ma
 
 
 def get(url: str, first: int, length: int | None = None) -> Iterator[bytes]:
-    """The bytes from ``first`` on, to the end or ``length`` of them. Raises `StoreUnreachable` and `Gone`."""
+    """The bytes from ``first`` on, to the end or ``length`` of them. Raises `StoreUnreachable`, `NotGiven`, `Gone`."""
     last = "" if length is None else str(first + length - 1)
     ranged = first > 0 or length is not None
     with _connection(url) as (connection, path):
         connection.request("GET", path, headers={"Range": f"bytes={first}-{last}"} if ranged else {})
         response = connection.getresponse()
+        if response.status == INTERNAL:
+            raise NotGiven(_said(INTERNAL, response.read(4096)), first)
         if response.status != (206 if ranged else 200):
             _fail(response.status, response.read(4096))
+        place = first
         while block := response.read(BLOCK):
+            place += len(block)
             yield block
         if response.length:
-            raise StoreUnreachable(f"it broke off, {response.length:,} bytes are missing")
+            raise NotGiven(f"it broke off, {response.length:,} bytes are missing", place)
 
 
 @contextmanager
@@ -75,6 +89,10 @@ def _connection(url: str) -> Iterator[tuple[http.client.HTTPConnection, str]]:
 def _fail(status: int, body: bytes) -> None:
     if status in _GONE:
         raise Gone
+    raise StoreUnreachable(_said(status, body))
+
+
+def _said(status: int, body: bytes) -> str:
     said = re.search(rb"<Message>(.*?)</Message>", body)
     reason = f": {said[1].decode(errors='replace')}" if said else ""
-    raise StoreUnreachable(f"it answered {status}{reason}")
+    return f"it answered {status}{reason}"

@@ -57,7 +57,10 @@ class Meter:
         """Wait a little before the next attempt. Raises `BridgeAway` when nothing has moved for the patience."""
         if time.monotonic() - self._moved >= self._patience:
             if isinstance(error, StoreUnreachable):
-                raise BridgeAway(f"the artifact store: {error}") from error
+                raise BridgeAway(
+                    f"the artifact store: {error}",
+                    f"the artifact store cannot be used ({error}): is it running? 'tracecraft doctor' looks into it",
+                ) from error
             raise error
         await asyncio.sleep(self._pause)
         self._pause = min(self._pause * 2, PAUSE_S[1])

@@ -1,4 +1,4 @@
-"""A process that records: ``recording RUN load|full|disk|fork``, with the bus that its settings name, or none."""
+"""A process that records: ``recording RUN load|full|disk|fork|…``, with the bus that its settings name, or none."""
 
 from __future__ import annotations
 
@@ -52,6 +52,34 @@ def full() -> None:
     tell("full", spooled=counts.spooled, dropped=counts.dropped, where=counts.where)
 
 
+def full_ends() -> None:
+    """As `full`, and the run is ended."""
+    _fill_and_end()
+
+
+def disk_ends() -> None:
+    """As `disk`, and the run is ended."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))
+    _fill_and_end()
+
+
+def _fill_and_end() -> None:
+    recorder = _recorder()
+    for number in range(1, 3001):
+        _record(recorder, number, "x" * 1000)
+    counts = recorder.close((recorder_agent(), "ended", b'{"status":"finished","time":1}'), 0.0)
+    tell("ended", dropped=counts.dropped, writer=recorder.writer)
+
+
+def full_killed() -> None:
+    """As `full`, and it never ends by itself."""
+    recorder = _recorder()
+    for number in range(1, 3001):
+        _record(recorder, number, "x" * 1000)
+    tell("full", dropped=recorder.counts().dropped)
+    time.sleep(60)
+
+
 def disk() -> None:
     """The disk takes one segment and no more."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))
@@ -81,4 +109,4 @@ def fork() -> None:
 
 
 if __name__ == "__main__":
-    {"load": load, "full": full, "disk": disk, "fork": fork}[sys.argv[2]]()
+    globals()[sys.argv[2].replace("-", "_")]()

@@ -20,6 +20,8 @@ MIMETYPE: Final = "mimetype"
 ARTIFACTS: Final = "artifacts/"
 """Contents of files, by SHA-256; only with ``--with-artifacts``, outside the hash tree: their name is their hash."""
 EVENTS: Final = "events/"
+PACKED: Final = ".zst"
+"""End of the name of a member that is a zstd frame."""
 CHECKPOINT: Final = "checkpoint.json.zst"
 METRICS: Final = "metrics.jsonl.zst"
 STATS: Final = "events/stats.json"
@@ -112,6 +114,11 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
 def chunk_name(first_seq: int) -> str:
     """Name of the chunk that begins with a sequence."""
     return f"{EVENTS}{first_seq}.jsonl.zst"
+
+
+def is_chunk(name: str) -> bool:
+    """Whether a member holds entries."""
+    return name.startswith(EVENTS) and name != STATS
 
 
 def artifact_name(sha256: str) -> str:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
-import zstandard
 
 from tracecraft_core import cut
-from tracecraft_core.bundle import container, layout
-from tracecraft_core.bundle.layout import ChunkStats, Manifest, Member
+from tracecraft_core.bundle import bounds, container, layout
+from tracecraft_core.bundle.layout import ChunkStats, Manifest
 from tracecraft_core.bundle.rollups import MetricRollup
 from tracecraft_core.bundle.skeleton import Skeleton
 from tracecraft_core.bundle.source import FileSource
@@ -30,9 +29,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 KEPT: Final = 8
-"""Chunks that are kept unpacked."""
-MAX_RAW: Final = 1 << 30
-"""Most bytes that a member may have unpacked: a bundle that somebody made must not fill the memory of its reader."""
+"""Chunks that are kept unpacked; one that is larger than others may be is kept alone."""
 
 
 class BundleReader:
@@ -50,6 +47,7 @@ class BundleReader:
         self.manifest: Manifest = self._decode(layout.MANIFEST, self.content(layout.MANIFEST), Manifest)
         if self.manifest.format > layout.FORMAT:
             raise Damaged(what, f"its format is {self.manifest.format}, this tracecraft knows {layout.FORMAT}")
+        bounds.check(self.places, self.manifest.members, what)
         self._members = {member.name: member for member in self.manifest.members}
         self.skeleton: Skeleton = self._decode(layout.SKELETON, self.raw(layout.SKELETON), Skeleton)
         if not self.skeleton.matches():
@@ -101,6 +99,10 @@ class BundleReader:
                 if first <= entry.seq and (last is None or entry.seq <= last):
                     yield entry
 
+    def chunk(self, number: int) -> list[Entry]:
+        """The entries of a chunk, by its place in ``chunks``. Raises `Damaged`."""
+        return self._chunk(number)
+
     def entry(self, seq: int) -> Entry | None:
         """One entry, or ``None`` when it is not of this run."""
         return next(self.entries(seq, seq), None)
@@ -140,6 +142,10 @@ class BundleReader:
     def content(self, name: str) -> bytes:
         """A member as it is stored. Raises `Damaged`."""
         place = self._place(name)
+        if place.size > bounds.MAX_RAW:
+            raise Damaged(
+                f"{self.what}: {name}", f"it has {place.size:,} bytes; at most {bounds.MAX_RAW:,} are allowed"
+            )
         data = self._bytes(place.data, place.size)
         if len(data) != place.size or zlib.crc32(data) != place.crc:
             raise Damaged(f"{self.what}: {name}", "its checksum is another")
@@ -147,11 +153,11 @@ class BundleReader:
 
     def raw(self, name: str) -> bytes:
         """A member of the manifest, unpacked. Raises `Damaged`."""
-        data = self.content(name)
         member = self._members.get(name)
         if member is None:
             raise Damaged(f"{self.what}: {name}", "the manifest does not know it")
-        return unpacked(data, member, self.what) if name.endswith(".zst") else data
+        data = self.content(name)
+        return bounds.unpacked(data, member, self.what) if name.endswith(layout.PACKED) else data
 
     def bytes_at(self, offset: int, length: int) -> bytes:
         """A range of the file."""
@@ -184,8 +190,10 @@ class BundleReader:
         kept = self._kept.get(number)
         if kept is None:
             name = layout.chunk_name(self._firsts[number])
-            lines = self.raw(name).splitlines()
-            kept = self._kept[number] = [self._decode(name, line, Entry) for line in lines]
+            raw = self.raw(name)
+            if len(raw) > layout.CHUNK_BYTES:
+                self._kept.clear()
+            kept = self._kept[number] = [self._decode(name, line, Entry) for line in raw.splitlines()]
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(number)
@@ -196,16 +204,3 @@ class BundleReader:
             return msgspec.json.decode(data, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Damaged(f"{self.what}: {name}", f"cannot be read: {error}") from None
-
-
-def unpacked(data: bytes, member: Member, what: str) -> bytes:
-    """The content of a packed member. Raises `Damaged`."""
-    if member.raw_size > MAX_RAW:
-        raise Damaged(f"{what}: {member.name}", f"unpacked it would have {member.raw_size:,} bytes")
-    try:
-        if zstandard.frame_content_size(data) != member.raw_size:
-            raise Damaged(f"{what}: {member.name}", f"it does not have the {member.raw_size} bytes of the manifest")
-        raw = zstandard.ZstdDecompressor().decompress(data)
-    except zstandard.ZstdError as error:
-        raise Damaged(f"{what}: {member.name}", str(error)) from None
-    return raw

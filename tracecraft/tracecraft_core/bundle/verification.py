@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from tracecraft_core.bundle import container, layout, tree
+from tracecraft_core.bundle import container, layout, rules, tree
 from tracecraft_core.bundle.layout import Signature
 from tracecraft_core.errors import Damaged
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tracecraft_core.bundle.container import End, Place
-    from tracecraft_core.bundle.layout import Manifest, Member
+    from tracecraft_core.bundle.layout import ChunkStats, Manifest, Member
     from tracecraft_core.queries import Entry
 
 
@@ -23,6 +23,7 @@ class Opened(Protocol):
     """What of a reader the checks need."""
 
     manifest: Manifest
+    chunks: list[ChunkStats]
     places: Mapping[str, Place]
     end: End
     size: int
@@ -42,13 +43,15 @@ class Opened(Protocol):
     def artifact(self, sha256: str) -> Iterator[bytes]:
         """A file's content."""
 
-    def entries(self) -> Iterator[Entry]:
-        """All entries."""
+    def chunk(self, number: int) -> list[Entry]:
+        """The entries of a chunk."""
 
 
 def problems(reader: Opened) -> list[str]:
     """Everything that is wrong, in words; a problem with one member does not hide those of the others."""
     found = [*_container(reader), *_members(reader), *_artifacts(reader), *_signature(reader)]
+    found += rules.manifest_problems(reader.manifest)
+    found = found or [*_chunks(reader)]
     return found or [*_entries(reader)]
 
 
@@ -120,14 +123,35 @@ def _signature(reader: Opened) -> Iterator[str]:
         yield f"{layout.SIGNATURE}: {error}"
 
 
+def _chunks(reader: Opened) -> Iterator[str]:
+    """The chunks must be those of the statistics, one behind the other; a large one has a single entry."""
+    stored = [member for member in reader.manifest.members if layout.is_chunk(member.name)]
+    if [member.name for member in stored] != [layout.chunk_name(chunk.first_seq) for chunk in reader.chunks]:
+        yield f"{layout.STATS}: its chunks are not those of the bundle"
+    for member, chunk in zip(stored, reader.chunks, strict=False):
+        if member.raw_size > layout.CHUNK_BYTES and chunk.entries != 1:
+            yield f"{member.name}: {member.raw_size:,} bytes in {chunk.entries} entries; one alone may be so large"
+
+
 def _entries(reader: Opened) -> Iterator[str]:
-    """The entries must be in order, in their range, as many as the manifest says."""
-    before, count = reader.manifest.first_seq - 1, 0
-    for entry in reader.entries():
-        if entry.seq <= before:
-            yield f"entry {entry.seq} comes after {before}"
+    """The entries must be in order, in their range, as many as the manifest says, and of its project and runs."""
+    manifest = reader.manifest
+    runs, before, count = frozenset(manifest.runs), manifest.first_seq - 1, 0
+    for number, chunk in enumerate(reader.chunks):
+        entries = reader.chunk(number)
+        name = layout.chunk_name(chunk.first_seq)
+        found = [entries[0].seq, entries[-1].seq, len(entries)] if entries else []
+        if found != [chunk.first_seq, chunk.last_seq, chunk.entries]:
+            yield f"{name}: its entries are not those of {layout.STATS}"
             return
-        before, count = entry.seq, count + 1
-    if count != reader.manifest.entries or before > reader.manifest.last_seq:
-        said = f"{reader.manifest.entries} up to {reader.manifest.last_seq}"
-        yield f"{count} entries up to {before}; the manifest says {said}"
+        for entry in entries:
+            if entry.seq <= before:
+                yield f"entry {entry.seq} comes after {before}"
+                return
+            problem = rules.entry_problem(entry, manifest.project, runs)
+            if problem is not None:
+                yield f"entry {entry.seq}: {problem}"
+                return
+            before, count = entry.seq, count + 1
+    if count != manifest.entries or before > manifest.last_seq:
+        yield f"{count} entries up to {before}; the manifest says {manifest.entries} up to {manifest.last_seq}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracecraft_cli.given import DashedWords
-from tracecraft_cli.options import Common, Whole, common
+from tracecraft_cli.options import Common, common
 from tracecraft_cli.run_writing import run_option, write
 from tracecraft_cli.runner import guard
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command(cls=DashedWords)
 @click.argument("name")
 @click.argument("value")
-@click.option("--step", type=Whole(min=0), metavar="N", help="The step it belongs to; left out, the next one of NAME.")
+@click.option("--step", type=int, metavar="N", help="The step it belongs to; left out, the next one of NAME.")
 @run_option
 @common
 def command(common: Common, name: str, value: str, step: int | None, run_id: str | None) -> None:
@@ -33,6 +33,10 @@ def command(common: Common, name: str, value: str, step: int | None, run_id: str
     def check() -> None:
         nonlocal number
         number = _number(name, value)
+        if step is not None:
+            from tracecraft_core.metric_point import checked_step
+
+            checked_step(name, step)
 
     def point() -> list[Event]:
         from tracecraft_cli.run_book import Event

@@ -34,7 +34,8 @@ def command(common: Common, name: str, params: tuple[str, ...], tags: tuple[str,
     """Begin a run called NAME and print its id.
 
     The run is then current for this agent, in this folder and below it: 'run log-metric' and the others write into it,
-    and messages, memory and tasks that you write carry its id, until 'run end'. TRACECRAFT_RUN wins over that.
+    and messages, memory and tasks that you write carry its id, until 'run end'; then the one that --parent means is
+    current again. TRACECRAFT_RUN wins over that.
 
     Example: tracecraft run start probe --param lr=0.001 --param layers='[64, 32]' --tag team=vision
     """
@@ -67,7 +68,7 @@ def command(common: Common, name: str, params: tuple[str, ...], tags: tuple[str,
         run_id = ids.run()
         begin = run_notes.started(name, content["params"], content["tags"], inside)
         run_writing.tell(await RunBook.of(settings, run_id).write(bus, [], first=begin))
-        if not current.set(run_id):
+        if not current.set(run_id, inside):
             note(f"tracecraft: the run cannot be remembered here: export {current_run.VARIABLE}={run_id}")
         elif current_run.from_environment() is not None:
             note(f"tracecraft: {current_run.VARIABLE} is set and wins: export {current_run.VARIABLE}={run_id}")

@@ -25,6 +25,8 @@ TABLE: Final = {
 }
 
 _FILTER: Final = "tracecraft.filter"
+_RUN: Final = re.compile(r"(?=.*[\dA-Z_])[\w-]+|[a-hjkmnp-z]{6}")
+"""A word that is no filter and no command, but may be a run or the end of one (`ids.run`)."""
 
 
 class _Filtered(LazyGroup):
@@ -34,6 +36,8 @@ class _Filtered(LazyGroup):
         """Take the filter out of the arguments."""
         words = self._places(args)
         first = args[words[0]] if words else ""
+        if len(words) == 1 and first not in self._table and _RUN.fullmatch(first):
+            ctx.fail(f"{first!r} is no filter; a run is shown by 'tracecraft runs inspect {first}'")
         if words and first not in self._table and not re.fullmatch(r"[a-z-]+", first):  # a word alone is no filter
             ctx.meta[_FILTER] = " ".join(args[place] for place in words)
             args = [word for place, word in enumerate(args) if place not in words and word != "--"]
@@ -64,7 +68,7 @@ def command(common: Common, sort: str, limit: int, columns: str | None) -> None:
 
     A filter compares metrics.KEY, params.KEY, tags.KEY, name, status, agent, started, cost, steps and others with
     numbers and "texts", joined by and, or, not (docs/reference/filters.md). --sort takes started, ended, name, cost,
-    seconds, metrics.KEY and params.KEY.
+    took, metrics.KEY and params.KEY.
 
     Example: tracecraft runs 'metrics.loss < 0.3 and tags.team = "a"' --sort metrics.loss --limit 5
     """

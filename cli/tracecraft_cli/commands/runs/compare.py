@@ -28,8 +28,8 @@ MOST = 20
 def command(common: Common, run_ids: tuple[str, ...], metrics: tuple[str, ...], file: Path | None) -> None:
     """Put runs side by side: parameters that differ, metrics with their deltas to the first run, curves.
 
-    Warns where numbers cannot be compared: different steps, a run that is still running. The page of --html is one file
-    that needs no network.
+    Warns where numbers cannot be compared: different steps, a run that is still running. With --html the curves are on
+    the page alone, which is one file that needs no network.
 
     Example: tracecraft runs compare k3x9qa m2w8zz --metric loss --html loss.html
     """
@@ -41,7 +41,8 @@ def command(common: Common, run_ids: tuple[str, ...], metrics: tuple[str, ...], 
         found = await _compare(session.context, run_ids, metrics, all_=file is not None)
         if file is not None:
             _write(file, comparison_page.page(found))
-        emit(common.as_json, found.as_json() | {"html": file and str(file)}, comparison_text.text(found, columns()))
+        shown = comparison_text.text(found, columns(), curves=file is None)
+        emit(common.as_json, found.as_json() | {"html": file and str(file)}, shown)
         if file is not None:
             note(f"{file} written")
 

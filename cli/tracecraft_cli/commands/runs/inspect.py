@@ -41,6 +41,7 @@ def command(common: Common, run_id: str | None, follow: bool) -> None:
         emit(common.as_json, found.as_json(), shown)
         row = found.detail.row
         if follow and row.status == "running":
-            await following.follow(session.context, row.run, found.detail.last_seq + 1, as_json=common.as_json)
+            since, shown_already = found.detail.last_seq + 1, found.entries()
+            await following.follow(session.context, row.run, since, shown_already, as_json=common.as_json)
 
     run(common, work, acts=False)

@@ -17,16 +17,19 @@ async def show(session: AsyncSession, as_json: bool, filter_: str, sort: str, li
 
     from tracecraft import timeline
     from tracecraft.queries import ask
+    from tracecraft_cli.quotation import neutral
     from tracecraft_cli.runs_view import listing
     from tracecraft_core.queries import MAX_PAGE, RunsList, RunsPage
 
     rows: list[RunRow] = []
+    notes: list[str] = []
     cursor = None
     while len(rows) < limit:
         wanted = min(MAX_PAGE, limit - len(rows))
         question = RunsList(filter=filter_, sort=sort, limit=wanted, cursor=cursor)
         page = await ask(session.context, "runs.list", question, RunsPage)
         rows += page.runs
+        notes += page.notes
         cursor = page.next
         if cursor is None:
             break
@@ -35,6 +38,8 @@ async def show(session: AsyncSession, as_json: bool, filter_: str, sort: str, li
         now = await timeline.server_time(session.context.bus)
         text = listing.text(rows, listing.check(columns) or listing.usual(rows, filter_, sort), now)
     emit(as_json, msgspec.to_builtins(rows), text)
+    for one in notes:
+        note(neutral(one))
     if not rows:
         note(f"no runs{' for which this holds' if filter_ else ''} in project {session.project}")
     elif cursor is not None:

@@ -68,5 +68,5 @@ async def _run(common: Common, session: AsyncSession, run_id: str, deep: bool) -
     found = await ask(session.context, "runs.verify", question, RunVerification, patience=600.0)
     here = spooled.of_run(session.project, found.run, {writer.writer for writer in found.writers})
     result = {**msgspec.to_builtins(found), "here": here or None}
-    emit(common.as_json, result, "\n".join([*lines(found), *([here] if here else [])]))
+    emit(common.as_json, result, "\n".join([*lines(found, session.project), *([here] if here else [])]))
     return found.complete

@@ -14,6 +14,9 @@ from tracecraft_cli.runner import guard
 def command(common: Common) -> None:
     """Show what is recorded here and not delivered yet, of all projects and buses. Asks no server.
 
+    Events are counted: neighbouring points of metrics share one, so a run's own summary, which counts every point as a
+    record, says more.
+
     Example: tracecraft spool status --json
     """
     guard(common.as_json, lambda: _show(common.as_json))

@@ -226,16 +226,17 @@ function facts() {
   $("status").textContent = about.status || "";
   $("status").hidden = !about.status;
   if (about.status) $("status").classList.add(about.status);
-  const cost = S.cost.reduce((sum, each) => (each === null ? sum : (sum || 0) + each), null), tokens = S.tokens.reduce((a, b) => a + b, 0), bad = M.errors.length;
-  const shown = [["took", span(head.length)], ["agents", count(head.agents.filter(Boolean).length)], ["steps", count(S.n)], ["errors", count(bad), bad ? "bad" : ""],
-    ["messages", count(new Set(head.messages.map((m) => m[2])).size)], ["tokens", tokens ? count(tokens) : ""], ["cost", cost === null ? "" : "$" + cost.toFixed(cost < 1 ? 4 : 2)]];
+  const { steps, errors, tokens, cost, unpriced, seconds, reported } = head.totals;
+  const much = cost === null ? "" : "$" + cost.toFixed(cost < 1 ? 4 : 2) + (reported ? ", reported costs only" : unpriced ? " at least" : "");
+  const shown = [["took", span(seconds === null ? head.length : seconds * 1e6)], ["agents", count(head.agents.filter(Boolean).length)], ["steps", count(steps)], ["errors", count(errors), errors ? "bad" : ""],
+    ["messages", count(new Set(head.messages.map((m) => m[2])).size)], ["tokens", tokens ? count(tokens) : ""], ["cost", much]];
   for (const [name, value, className] of shown) {
     if (value === "") continue;
     const box = made("div");
     box.append(made("dt", name), made("dd", value, className));
     $("facts").append(box);
   }
-  $("next-error").hidden = !bad;
+  $("next-error").hidden = !M.errors.length;
 }
 
 function controls() {

@@ -64,7 +64,8 @@ async function drawDetail() {
   };
   fact("agent", head.agents[M.agent[i]]);
   fact("what", kindOf(i) + (word(M.event[i]) && word(M.event[i]) !== kindOf(i) ? ", " + word(M.event[i]) : ""));
-  fact("when", clockTime(M.time[i], 1) + "  ·  " + wallTime(M.time[i]));
+  const elsewhen = head.moments.elsewhen[i]; // outside of the run's time
+  fact("when", elsewhen === undefined ? clockTime(M.time[i], 1) + "  ·  " + wallTime(M.time[i]) : wallTime(elsewhen));
   fact("sequence", String(M.seq[i]));
   if (step >= 0) {
     fact("step", pathOf(step));
