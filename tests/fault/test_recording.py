@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import time
 from pathlib import Path
@@ -263,3 +264,18 @@ async def test_after_the_logs_own_window_what_it_has_is_looked_up_and_not_sent_a
     assert found.problem is None
     events = await logged(own_nats.url, project)
     assert numbers(events, writer) == list(range(1, 101))
+
+
+async def test_a_disk_without_room_for_the_first_file_disturbs_nobody(
+    nats: NatsServer, project: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_: int, __: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tracecraft.recording.position.allocate", full)
+    recording = recorder(nats.url, project)
+    note(recording, 1)
+    counts = await recording.close_async(timeout=10)
+    assert (counts.acknowledged, counts.where) == (1, "memory")
+    assert "No space left on device" in caplog.text
+    assert texts(await logged(nats.url, project)) == [1]

@@ -41,10 +41,10 @@ class Writer:
         self.owner = spool.Owner(project=project, run=run, writer=self.id, agent=agent, server=settings.server)
         self.closed = False
         self._settings = settings
-        self._held = _folder(self.owner)
+        self._held, position = _folder(self.owner)
         folder = self._held.path if self._held else None
         self.where = str(folder) if folder else MEMORY
-        self.journal = Journal(folder, Position.open(folder))
+        self.journal = Journal(folder, position)
         self.uploads = Uploads(folder / spool.UPLOADS if folder else None, self.journal.event)
         self._final: Flushed | None = None
         self._told = False
@@ -234,17 +234,23 @@ def _counting(final: tuple[str, str, bytes], dropped: int) -> tuple[str, str, by
     return agent, event, msgspec.json.encode(said)
 
 
-def _folder(owner: spool.Owner) -> spool.Held | None:
+def _folder(owner: spool.Owner) -> tuple[spool.Held | None, Position]:
+    """The writer's folder and position; both in memory where none can be made, on a full disk for example."""
+    held = None
     try:
-        return spool.create(owner)
+        held = spool.create(owner)
+        return held, Position.open(held.path)
     except OSError as error:
+        if held is not None:
+            with contextlib.suppress(OSError):
+                held.remove()
         logger.warning(
             "run %s: the spool %s cannot be written (%s): what is not delivered ends with this process",
             owner.run,
             spool.root(),
             error.strerror or error,
         )
-        return None
+        return None, Position.open(None)
 
 
 _kept: list[Writer] = []
