@@ -37,4 +37,9 @@ if "nats" not in sys.modules:
 from nats import errors  # noqa: E402
 from nats.aio.client import Client  # noqa: E402
 
-__all__ = ["Client", "errors"]
+__all__ = ["Client", "errors", "load"]
+
+
+def load() -> None:
+    """Load the rest, now: a child that is forked in the middle of an import on another thread never gets its end."""
+    import_module("nats").js.api  # noqa: B018  # looking at it loads it

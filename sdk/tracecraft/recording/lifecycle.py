@@ -47,6 +47,8 @@ class Lifecycle:
         trace = plan.trace.trace if plan.trace else ids.trace(settings.project, plan.id)
         inside = plan.trace.span if plan.trace and plan.joins and not plan.trace.is_root else None
         self.book = Logbook(settings.project, plan.id, settings.agent, trace, inside)
+        if plan.purpose in ("fork", "replay"):
+            self.book.cause = plan.purpose
         self.summary: Flushed | None = None
         self._recorder: Recorder | None = None
         self._sampler: SystemMetrics | None = None

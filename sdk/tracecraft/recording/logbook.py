@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tracecraft.recording.recorder import Recorder
     from tracecraft_core.bodies import Body
-    from tracecraft_core.run_events import Blob
+    from tracecraft_core.run_events import Blob, Cause
 
 LONGEST_TAG: Final = 4_096
 """Characters of a tag's value that are kept."""
@@ -44,6 +44,8 @@ class Logbook:
         """The step of another process inside of which this process works."""
         self.owner: object = None
         """The run's face."""
+        self.cause: Cause = "original"
+        """Of usage that does not say why it was spent."""
         self.redacted: Counter[str] = Counter()
         """How many times each rule of redaction replaced something in this run."""
         self._recorder: Recorder | None = None

@@ -85,7 +85,7 @@ class Scope(Place):
         cost: float | None = None,
         currency: str = "USD",
         request: str | None = None,
-        cause: Cause = "original",
+        cause: Cause | None = None,
     ) -> None:
         """Log what one model call used.
 
@@ -93,11 +93,14 @@ class Scope(Place):
         usage, or a dict like it. The numbers are tokens in disjoint buckets: ``input`` without those read from or
         written to a cache, ``output`` without ``reasoning``; what is given wins over ``usage``. ``cost`` is what the
         source says it cost; left out it is made from a price list. The same ``request`` (the provider's id) counts
-        once. ``cause`` is ``retry`` for a call that is paid for again, ``fork`` or ``replay`` for one that is not.
+        once. ``cause`` is ``retry`` for a call that is paid for again, ``fork`` or ``replay`` for one that is not; in a
+        run of that purpose the latter is the default, and ``original`` is for a call that really was made anew.
         """
         given = (usage, input, output, cache_read, cache_write, reasoning, cost)
         if all(one is None for one in given):
             raise UsageError("log_usage needs a usage or numbers, for example log_usage(input=1200, output=300)")
+        if cause is None:
+            cause = self._book.cause
         if cause not in _CAUSES:
             raise UsageError(f"cause {cause!r}: one of {', '.join(_CAUSES)} is expected")
         if request is not None and not 0 < len(request) <= MAX_NAME:

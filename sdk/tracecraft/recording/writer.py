@@ -19,7 +19,7 @@ from tracecraft.recording.journal import Journal
 from tracecraft.recording.position import Position
 from tracecraft.recording.takeover import deliver_folder
 from tracecraft.recording.uploads import Uploads
-from tracecraft_core import ids
+from tracecraft_core import ids, nats_client
 from tracecraft_core.errors import TracecraftError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Writer:
     """Made on the caller's thread; everything asynchronous runs on the background loop."""
 
     def __init__(self, settings: Settings, project: str, run: str, agent: str) -> None:
+        nats_client.load()
         self.id = ids.fresh()
         self.owner = spool.Owner(project=project, run=run, writer=self.id, agent=agent, server=settings.server)
         self.closed = False
