@@ -232,25 +232,23 @@ async def test_a_lease_that_went_without_a_trace_while_nobody_could_watch_is_not
             marked = {"subject_delete_marker_ttl": 10**9} if definition["name"] == LEASES else {}
             await bus.api(f"STREAM.CREATE.{definition['name']}", definition | marked)
     async with AsyncSession(server=own_nats.url, project=project, agent="observer") as session:
-        with (
-            Program("holder", own_nats.url, project, "alice", "T", 4) as holder,
-            Program("waiter", own_nats.url, project, "heir", "claim", "T", 60) as heir,
-        ):
+        with Program("holder", own_nats.url, project, "alice", "T", 4) as holder:
             holder.hear("claimed")
-            heir.hear("waiting")
-            names: list[str] = []
-            async with asyncio.timeout(10):
-                while not names:
-                    names = await _loaded_watchers(session, LEASES)
-            holder.stop()
-            await _quiet(own_nats)
-            heir.stop()
-            for name in names:
-                await session.context.bus.api(f"CONSUMER.DELETE.{LEASES}.{name}")
-            holder.kill()
-            await _nothing_left(session, "T")
-            heir.resume()
-            heir.hear("claimed", 10)
+            with Program("waiter", own_nats.url, project, "heir", "claim", "T", 60) as heir:
+                heir.hear("waiting")
+                names: list[str] = []
+                async with asyncio.timeout(10):
+                    while not names:
+                        names = await _loaded_watchers(session, LEASES)
+                holder.stop()
+                await _quiet(own_nats)
+                heir.stop()
+                for name in names:
+                    await session.context.bus.api(f"CONSUMER.DELETE.{LEASES}.{name}")
+                holder.kill()
+                await _nothing_left(session, "T")
+                heir.resume()
+                heir.hear("claimed", 10)
 
 
 async def _nothing_left(session: AsyncSession, task: str) -> None:
