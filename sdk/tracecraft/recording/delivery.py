@@ -134,11 +134,6 @@ class Delivery:
         finally:
             self._wire.on_break.discard(self._on_break)
 
-    @property
-    def drained(self) -> bool:
-        """Whether nothing is under way; there may be records that were not looked at."""
-        return not self._under_way
-
     async def _deliver(self, *, once: bool) -> None:
         self._start_again()
         generation = self._wire.bus.transport.generation

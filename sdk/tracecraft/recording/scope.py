@@ -99,14 +99,8 @@ class Scope(Place):
         given = (usage, input, output, cache_read, cache_write, reasoning, cost)
         if all(one is None for one in given):
             raise UsageError("log_usage needs a usage or numbers, for example log_usage(input=1200, output=300)")
-        if cause is None:
-            cause = self._book.cause
-        if cause not in _CAUSES:
-            raise UsageError(f"cause {cause!r}: one of {', '.join(_CAUSES)} is expected")
-        if request is not None and not 0 < len(request) <= MAX_NAME:
-            raise UsageError(f"request {request!r}: an id of 1 to {MAX_NAME} characters is expected")
-        if not (len(currency) == 3 and currency.isascii() and currency.isupper()):
-            raise UsageError(f"currency {currency!r}: three capital letters are expected, for example 'USD'")
+        cause = self._book.cause if cause is None else cause
+        _check_call(cause, request, currency)
         seen = read(usage) if usage is not None else Reading()
         said = Usage(
             time=now(),
@@ -192,6 +186,15 @@ class Scope(Place):
         self._book.writing.upload(
             data, name=name, kind=kind, media_type=media_type, step=self.step_id, agent=self.agent_name
         )
+
+
+def _check_call(cause: str, request: str | None, currency: str) -> None:
+    if cause not in _CAUSES:
+        raise UsageError(f"cause {cause!r}: one of {', '.join(_CAUSES)} is expected")
+    if request is not None and not 0 < len(request) <= MAX_NAME:
+        raise UsageError(f"request {request!r}: an id of 1 to {MAX_NAME} characters is expected")
+    if not (len(currency) == 3 and currency.isascii() and currency.isupper()):
+        raise UsageError(f"currency {currency!r}: three capital letters are expected, for example 'USD'")
 
 
 def _artifact_name(name: object) -> str:
