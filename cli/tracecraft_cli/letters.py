@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracecraft_cli.ages import ago
 from tracecraft_cli.output import compact
-from tracecraft_cli.quotation import neutral, quoted
+from tracecraft_core.quotation import neutral, quoted
 
 if TYPE_CHECKING:
     from tracecraft import InboxMessage

@@ -89,7 +89,7 @@ def compact(value: Any) -> str:
 
 def table(header: list[str], rows: list[list[str]]) -> str:
     """Columns in plain text, wide as needed; the last one is not padded. Nothing in it has power over the terminal."""
-    from tracecraft_cli.quotation import neutral
+    from tracecraft_core.quotation import neutral
 
     shown = [[neutral(cell) for cell in row] for row in [header, *rows]]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]

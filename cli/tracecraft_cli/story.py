@@ -6,8 +6,9 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.ages import wall
+from tracecraft_cli.columns import columns
 from tracecraft_cli.output import compact
-from tracecraft_cli.quotation import columns, neutral, oneline
+from tracecraft_core.quotation import neutral, oneline
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tracecraft import claims, leases
 from tracecraft_cli import task_view
 from tracecraft_cli.output import table
-from tracecraft_cli.quotation import oneline
 from tracecraft_core import subjects
+from tracecraft_core.quotation import oneline
 from tracecraft_core.tasks import unmet
 
 if TYPE_CHECKING:

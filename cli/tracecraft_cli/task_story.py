@@ -14,11 +14,11 @@ from tracecraft import claims, leases
 from tracecraft.claims import Task
 from tracecraft_cli import task_view
 from tracecraft_cli.output import compact
-from tracecraft_cli.quotation import oneline
 from tracecraft_core import bodies, subjects
 from tracecraft_core.bodies import TaskRecord
 from tracecraft_core.errors import Malformed, NotFound
 from tracecraft_core.pull import Puller, watcher_config
+from tracecraft_core.quotation import oneline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.output import compact
-from tracecraft_cli.quotation import oneline, quoted
+from tracecraft_core.quotation import oneline, quoted
 
 if TYPE_CHECKING:
     from tracecraft.claims import Held, Task

@@ -15,10 +15,10 @@ from tracecraft_cli.commands.inbox import digest
 from tracecraft_cli.letters import shown
 from tracecraft_cli.output import table
 from tracecraft_cli.proof import SHOWN, lines
-from tracecraft_cli.quotation import INDENT, neutral, oneline, quoted
 from tracecraft_cli.story import what
 from tracecraft_core.errors import InvalidName, UsageError
 from tracecraft_core.queries import RunVerification, WriterReport
+from tracecraft_core.quotation import INDENT, neutral, oneline, quoted
 
 NOW = "2026-05-01T12:00:00.000000000Z"
 MESSAGE = InboxMessage(12, "writer", "me", "hello", "note", None, None, None, NOW)

@@ -57,7 +57,7 @@ def _as_json(agent: Agent, now: str) -> dict[str, Any]:
 
 def _table(found: list[Agent], now: str) -> str:
     from tracecraft_cli.ages import ago, wall
-    from tracecraft_cli.quotation import neutral
+    from tracecraft_core.quotation import neutral
 
     rows = [
         [

@@ -82,8 +82,8 @@ def _text(report: CostReport, by: str) -> str:
 
 
 def _row(row: CostRow, name: str | None = None) -> list[str]:
-    from tracecraft_cli.quotation import oneline
     from tracecraft_cli.runs_view import numbers
+    from tracecraft_core.quotation import oneline
 
     used = row.tokens
     buckets = (used.input, used.cache_read, used.cache_write, used.output, used.reasoning)

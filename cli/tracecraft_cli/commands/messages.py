@@ -50,7 +50,8 @@ def _as_json(sent: SentMessage) -> dict[str, Any]:
 
 def _line(sent: SentMessage, now: str) -> str:
     from tracecraft_cli.ages import ago
-    from tracecraft_cli.quotation import columns, oneline
+    from tracecraft_cli.columns import columns
+    from tracecraft_core.quotation import oneline
 
     message = sent.message
     start = f"#{message.id} to {message.to or 'all'} · {ago(message.time, now)} · {_fate(sent)}: "
@@ -59,7 +60,7 @@ def _line(sent: SentMessage, now: str) -> str:
 
 def _fate(sent: SentMessage) -> str:
     """``acked by a, b; fetched by c``, or ``not read yet``."""
-    from tracecraft_cli.quotation import neutral
+    from tracecraft_core.quotation import neutral
 
     states: dict[str, list[str]] = {}
     for reader, state in sorted(sent.receipts.items()):

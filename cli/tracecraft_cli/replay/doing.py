@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tracecraft_cli.output import emit, note
-from tracecraft_cli.quotation import neutral
 from tracecraft_cli.replay import printed, where
 from tracecraft_cli.replay.moment import microseconds, moment
 from tracecraft_cli.replay.tape import Tape
+from tracecraft_core.quotation import neutral
 
 if TYPE_CHECKING:
     from pathlib import Path

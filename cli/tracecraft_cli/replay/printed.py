@@ -6,9 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tracecraft_cli.columns import columns
 from tracecraft_cli.output import compact
-from tracecraft_cli.quotation import columns, neutral, oneline
 from tracecraft_cli.replay.moment import rfc3339
+from tracecraft_core.quotation import neutral, oneline
 
 if TYPE_CHECKING:
     from collections.abc import Callable

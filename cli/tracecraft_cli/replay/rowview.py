@@ -13,9 +13,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tracecraft_cli.quotation import neutral, oneline
 from tracecraft_cli.replay.moment import ALL
 from tracecraft_cli.replay.printed import since
+from tracecraft_core.quotation import neutral, oneline
 
 if TYPE_CHECKING:
     from textual import events

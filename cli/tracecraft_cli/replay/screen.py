@@ -15,12 +15,12 @@ from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Footer, Input, Static
 
-from tracecraft_cli.quotation import neutral
 from tracecraft_cli.replay.moment import rfc3339
 from tracecraft_cli.replay.printed import sections, since
 from tracecraft_cli.replay.rowview import MomentList, title
 from tracecraft_cli.replay.where import parse
 from tracecraft_core.errors import TracecraftError
+from tracecraft_core.quotation import neutral
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult

@@ -7,9 +7,9 @@ import string
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.output import table
-from tracecraft_cli.quotation import neutral, oneline
 from tracecraft_cli.runs_view import numbers
 from tracecraft_cli.runs_view.comparison import MISSING, tails, twins
+from tracecraft_core.quotation import neutral, oneline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

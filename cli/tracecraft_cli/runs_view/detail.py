@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.ages import ago, wall
 from tracecraft_cli.output import table
-from tracecraft_cli.quotation import neutral, oneline, quoted
 from tracecraft_cli.replay.wording import size
 from tracecraft_cli.runs_view import numbers, tree
+from tracecraft_core.quotation import neutral, oneline, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

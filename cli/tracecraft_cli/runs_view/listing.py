@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.ages import ago
 from tracecraft_cli.output import table
-from tracecraft_cli.quotation import oneline
 from tracecraft_cli.runs_view import numbers
 from tracecraft_core.errors import UsageError
+from tracecraft_core.quotation import oneline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_cli.ages import seconds_between
-from tracecraft_cli.quotation import oneline
 from tracecraft_cli.runs_view import numbers
+from tracecraft_core.quotation import oneline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

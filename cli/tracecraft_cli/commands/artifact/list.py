@@ -55,7 +55,7 @@ async def _rows(session: AsyncSession, run_id: str | None, limit: int) -> list[A
 
 
 def _table(rows: list[ArtifactRow], with_run: bool) -> str:
-    from tracecraft_cli.quotation import neutral
+    from tracecraft_core.quotation import neutral
 
     header = [*(["run"] if with_run else []), "name", "bytes", "kind", "agent", "sha256"]
     return table(

@@ -9,8 +9,8 @@ import click
 from tracecraft_cli.commands.memory import keys
 from tracecraft_cli.options import Common, Whole, common
 from tracecraft_cli.output import compact, emit, interactive, write
-from tracecraft_cli.quotation import neutral
 from tracecraft_cli.runner import guard, run
+from tracecraft_core.quotation import neutral
 
 if TYPE_CHECKING:
     from tracecraft import AsyncSession

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from tracecraft_cli.columns import columns
 from tracecraft_cli.output import compact
-from tracecraft_cli.quotation import columns, neutral, oneline
+from tracecraft_core.quotation import neutral, oneline
 
 if TYPE_CHECKING:
     from tracecraft import Entry

@@ -35,7 +35,7 @@ def command(common: Common, run_ids: tuple[str, ...], metrics: tuple[str, ...], 
     """
 
     async def work(session: AsyncSession, memo: Memo) -> None:
-        from tracecraft_cli.quotation import columns
+        from tracecraft_cli.columns import columns
         from tracecraft_cli.runs_view import comparison_page, comparison_text
 
         found = await _compare(session.context, run_ids, metrics, all_=file is not None)

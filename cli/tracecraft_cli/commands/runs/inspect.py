@@ -30,8 +30,8 @@ def command(common: Common, run_id: str | None, follow: bool) -> None:
 
     async def work(session: AsyncSession, memo: Memo) -> None:
         from tracecraft import timeline
+        from tracecraft_cli.columns import columns
         from tracecraft_cli.current_run import CurrentRun
-        from tracecraft_cli.quotation import columns
         from tracecraft_cli.runs_view import detail, findings, following
 
         wanted = run_id or CurrentRun(session.settings).need()

@@ -17,9 +17,9 @@ async def show(session: AsyncSession, as_json: bool, filter_: str, sort: str, li
 
     from tracecraft import timeline
     from tracecraft.queries import ask
-    from tracecraft_cli.quotation import neutral
     from tracecraft_cli.runs_view import listing
     from tracecraft_core.queries import MAX_PAGE, RunsList, RunsPage
+    from tracecraft_core.quotation import neutral
 
     rows: list[RunRow] = []
     notes: list[str] = []

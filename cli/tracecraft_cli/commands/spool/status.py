@@ -26,9 +26,9 @@ def _show(as_json: bool) -> None:
     import time
 
     from tracecraft_cli import spooled
-    from tracecraft_cli.quotation import neutral
     from tracecraft_cli.replay.wording import size
     from tracecraft_cli.runs_view import numbers
+    from tracecraft_core.quotation import neutral
 
     waiting = spooled.waiting()
     rows = [

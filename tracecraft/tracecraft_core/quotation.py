@@ -7,7 +7,6 @@ are shown as escapes. ``--json`` has the text as it was written.
 
 from __future__ import annotations
 
-import shutil
 import unicodedata
 from typing import Final
 
@@ -36,11 +35,6 @@ def oneline(text: str, width: int) -> str:
     """The text in one line of at most ``width`` characters."""
     line = neutral(text[: width + 1])  # an escape is never shorter than what it stands for
     return line if len(line) <= width else line[: width - 1] + "…"
-
-
-def columns() -> int:
-    """Characters in a line: the terminal's, or 120 where there is none."""
-    return shutil.get_terminal_size((120, 24)).columns
 
 
 def _visible(char: str) -> bool:
