@@ -218,6 +218,7 @@ def run(
     tags: Mapping[str, object] | None = None,
     parent: str | Run | None = None,
     run_id: str | None = None,
+    new_id: str | None = None,
     purpose: Purpose = "original",
     forked_from: str | None = None,
     forked_at: int | None = None,
@@ -229,7 +230,8 @@ def run(
 
     Works with the settings of `init`, or else those of the environment; with no bus too, then the run lies in the spool
     until there is one. ``run_id`` joins a run that another process has started; so does the first run of a process with
-    ``TRACECRAFT_RUN`` in its environment. ``parent`` is the run inside of which it is (default: the one around the
+    ``TRACECRAFT_RUN`` in its environment. ``new_id`` is the id of a run that this process starts, for one who must know
+    it again (default: a made one). ``parent`` is the run inside of which it is (default: the one around the
     call). ``traceparent`` is the place in a trace of W3C trace context (default: ``TRACEPARENT``). ``purpose`` says
     that a run is a ``fork`` of ``forked_from`` at the log's sequence ``forked_at``, a ``replay`` or an ``eval``.
     ``system_metrics`` samples CPU and memory every 10 s, or as many seconds as it says. ``patience`` is how many
@@ -254,6 +256,7 @@ def run(
         tags=tags,
         parent=parent,
         run_id=run_id,
+        new_id=new_id,
         purpose=purpose,
         forked_from=forked_from,
         forked_at=forked_at,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from tracecraft.recording.failure import failure, succeeded
-from tracecraft.recording.logbook import now
+from tracecraft.recording.failure import reported
+from tracecraft.recording.logbook import moment, now
 from tracecraft.recording.scope import Scope
 from tracecraft.recording.step import Step
 from tracecraft_core import names
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tracecraft.mail import Sent
     from tracecraft.memory import AsyncMemory
     from tracecraft.recording.logbook import Logbook
-    from tracecraft_core.run_events import StepKind
+    from tracecraft_core.run_events import Failure, StepKind
 
 logger = logging.getLogger(__name__)
 
@@ -95,28 +95,30 @@ class _Agent(Scope, Generic[S]):
             self._session, self._own_session = self._connect(self.name)
         return self._session
 
-    def start(self) -> None:
-        """Record that the agent takes part; the second time nothing happens."""
+    def start(self, *, time: float | None = None) -> None:
+        """Record that the agent takes part, since ``time`` (seconds since 1970) or now; again, nothing happens."""
         if not self._started:
-            self._book.event(self.name, "agent.started", AgentStarted(time=now(), model=self.model, role=self.role))
+            self._book.event(
+                self.name, "agent.started", AgentStarted(time=moment(time), model=self.model, role=self.role)
+            )
             self._started = True
 
-    def _end(self, error: BaseException | None) -> None:
+    def _end(self, error: BaseException | Failure | None, time: float | None) -> None:
         if self.over or not self._started:
             return
         self.over = True
-        ended = AgentEnded(time=now())
-        if error is not None and not succeeded(error):
-            ended = AgentEnded(time=now(), status="error", error=failure(error, self._book.text, trace=False))
+        failed = reported(error, self._book.text, trace=False)
+        ended = AgentEnded(time=moment(time), status="error" if failed else "ok", error=failed)
         self._book.late_event(self.name, "agent.ended", ended)
 
-    def step(self, name: str, kind: StepKind = "other", *, task: str | None = None) -> Step:
+    def step(self, name: str, kind: StepKind = "other", *, task: str | None = None, id: str | None = None) -> Step:
         """A step of this agent, for a ``with`` block.
 
         ``kind`` is ``llm``, ``tool_call``, ``task``, ``message``, ``handoff``, ``retrieval`` or ``other``; ``task`` is
-        the id of the task that it works on. It lies inside the step around the code that calls this.
+        the id of the task that it works on. It lies inside the step around the code that calls this. ``id`` is its own
+        id, 16 hexadecimal digits, for one who must know it again (default: a random one).
         """
-        return Step(self._book, self.name, name, kind, task=task, model=self.model)
+        return Step(self._book, self.name, name, kind, task=task, model=self.model, id=id)
 
     def set_tag(self, key: str, value: object) -> None:
         """Tag the run."""
@@ -166,9 +168,9 @@ class RunAgent(_Agent[BlockingSession]):
             step.log_output({"message": sent.id})
         return sent
 
-    def end(self, error: BaseException | None = None) -> None:
-        """Record that the agent's part is over, and take it off the bus."""
-        self._end(error)
+    def end(self, error: BaseException | Failure | None = None, *, time: float | None = None) -> None:
+        """Record that the agent's part is over, now or since ``time``, and take it off the bus."""
+        self._end(error, time)
         session, self._session = self._session, None
         if session is not None and self._own_session:
             with _quietly(self.name):
@@ -223,9 +225,9 @@ class AsyncRunAgent(_Agent[CoroutineSession]):
             step.log_output({"message": sent.id})
         return sent
 
-    async def end(self, error: BaseException | None = None) -> None:
-        """Record that the agent's part is over, and take it off the bus."""
-        self._end(error)
+    async def end(self, error: BaseException | Failure | None = None, *, time: float | None = None) -> None:
+        """Record that the agent's part is over, now or since ``time``, and take it off the bus."""
+        self._end(error, time)
         session, self._session = self._session, None
         if session is not None and self._own_session:
             with _quietly(self.name):

@@ -29,18 +29,27 @@ def failure(error: BaseException, clean: Callable[[str], str], *, trace: bool = 
     )
 
 
-def succeeded(error: BaseException | None) -> bool:
+def reported(
+    error: BaseException | Failure | None, clean: Callable[[str], str], *, trace: bool = True
+) -> Failure | None:
+    """What is recorded of an end: of an exception, or of what somebody else says of one; ``None`` for a good end."""
+    if isinstance(error, Failure):
+        return Failure(type=clean(error.type), message=clean(_cut(error.message)), trace=clean(error.trace))
+    return None if error is None or succeeded(error) else failure(error, clean, trace=trace)
+
+
+def succeeded(error: BaseException | Failure | None) -> bool:
     """Whether a block that ended with this did what it should: a program may leave it by ``sys.exit(0)``."""
     if isinstance(error, SystemExit):
         return error.code in (None, 0)
     return error is None or isinstance(error, GeneratorExit)
 
 
-def end_status(error: BaseException | None) -> EndStatus:
+def end_status(error: BaseException | Failure | None) -> EndStatus:
     """How a run ended whose body raised ``error``: what is no `Exception` was an interrupt from outside."""
     if succeeded(error):
         return "finished"
-    return "failed" if isinstance(error, Exception) else "killed"
+    return "failed" if isinstance(error, (Exception, Failure)) else "killed"
 
 
 def _message(error: BaseException) -> str:
@@ -48,6 +57,10 @@ def _message(error: BaseException) -> str:
         text = str(error)
     except Exception as broken:
         return f"<its message raised {type(broken).__name__}>"
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}… ({len(text):,} characters)"
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tracecraft.recording import origin
-from tracecraft.recording.failure import end_status, failure
-from tracecraft.recording.logbook import Logbook, now
+from tracecraft.recording.failure import end_status, reported
+from tracecraft.recording.logbook import Logbook, moment, now
 from tracecraft.recording.plan import PROJECT_VARIABLE, RUN_VARIABLE, TRACE_VARIABLE
 from tracecraft.recording.recorder import Recorder
 from tracecraft.recording.system_metrics import SystemMetrics
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tracecraft.recording.flushed import Flushed
     from tracecraft.recording.plan import Plan
-    from tracecraft_core.run_events import EndStatus
+    from tracecraft_core.run_events import EndStatus, Failure
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +57,9 @@ class Lifecycle:
         self._params = list(self.book.params(plan.params)) if plan.params else []
         self._tags = self.book.tags(plan.tags) if plan.tags else {}
 
-    def begin(self) -> None:
-        """Record the first event. Raises `UsageError` the second time."""
+    def begin(self, time: float | None = None) -> None:
+        """Record the first event, at ``time`` (seconds since 1970) or now. Raises `UsageError` the second time."""
+        began = moment(time)
         with self._lock:
             if self._recorder is not None:
                 raise UsageError(f"run {self.plan.id} has begun already: make another one for every block")
@@ -68,7 +69,7 @@ class Lifecycle:
         self._recorder.parting = self._parting
         self._process = os.getpid()
         self.book.open(self._recorder)
-        self._say_first()
+        self._say_first(began)
         if self.plan.sampling_s is not None:
             self._sampler = SystemMetrics(self._sample, self.plan.sampling_s)
             self._sampler.start()
@@ -92,17 +93,17 @@ class Lifecycle:
         """Whether this process has started the run, and not joined it or been forked off since."""
         return not self.plan.joins and os.getpid() == self._process
 
-    def _say_first(self) -> None:
+    def _say_first(self, began: int) -> None:
         plan, book = self.plan, self.book
         rest = self._params
         if plan.joins:
-            book.event(book.agent, "joined", RunJoined(time=now(), origin=origin.origin()))
+            book.event(book.agent, "joined", RunJoined(time=began, origin=origin.origin()))
             if self._tags:
                 book.event(book.agent, "tag", Tags(tags=self._tags, time=now()))
         else:
             started = RunStarted(
                 name=book.text(plan.name),
-                time=now(),
+                time=began,
                 params=rest[0] if rest else {},
                 tags=self._tags,
                 parent=plan.parent,
@@ -124,7 +125,12 @@ class Lifecycle:
         except UsageError:
             logger.debug("a sample of the system came after the end of run %s", self.plan.id)
 
-    def end(self, error: BaseException | None = None, status: EndStatus | None = None) -> Flushed:
+    def end(
+        self,
+        error: BaseException | Failure | None = None,
+        status: EndStatus | None = None,
+        time: float | None = None,
+    ) -> Flushed:
         """Record the last event, wait up to the plan's patience for all of it."""
         with self._lock:
             recorder, summary = self._recorder, self.summary
@@ -134,24 +140,24 @@ class Lifecycle:
             return summary
         if self._sampler is not None:
             self._sampler.stop()
-        final = self._last_event(recorder, error, status)
+        final = self._last_event(recorder, error, status, moment(time))
         self.book.end()
         self.summary = recorder.close(final, timeout=self.plan.patience_s)
         return self.summary
 
     def _last_event(
-        self, recorder: Recorder, error: BaseException | None, status: EndStatus | None
+        self, recorder: Recorder, error: BaseException | Failure | None, status: EndStatus | None, time: int
     ) -> tuple[str, str, bytes]:
         ended = status or end_status(error)
-        failed = failure(error, self.book.text) if error is not None and ended != "finished" else None
+        failed = reported(error, self.book.text) if ended != "finished" else None
         agent, dropped = self.book.agent, recorder.counts().dropped
         if self._is_ours:
-            said = RunEnded(status=ended, time=now(), error=failed, dropped=dropped)
+            said = RunEnded(status=ended, time=time, error=failed, dropped=dropped)
             return agent, "ended", msgspec.json.encode(said)
         if failed is not None:
             text = f"the process {ended}: {failed.type}: {failed.message}\n{failed.trace}"
-            self.book.event(agent, "log", LogLine(text=text, time=now(), level="error"))
-        return agent, "left", msgspec.json.encode(WriterLeft(time=now(), dropped=dropped))
+            self.book.event(agent, "log", LogLine(text=text, time=time, level="error"))
+        return agent, "left", msgspec.json.encode(WriterLeft(time=time, dropped=dropped))
 
     def flush(self, timeout: float | None) -> Flushed:
         """Wait until all that was logged so far is acknowledged."""

@@ -27,12 +27,28 @@ LONGEST_TAG: Final = 4_096
 MOST_PARAMS: Final = 64 * 1024
 """Bytes of parameters in one event."""
 
+LATEST_US: Final = 253_402_300_800_000_000
+"""Microseconds since 1970 at the end of the year 9999."""
+
 _encoder: Final = msgspec.json.Encoder()
 
 
 def now() -> int:
     """Microseconds since 1970."""
     return time.time_ns() // 1000
+
+
+def moment(time: float | None) -> int:
+    """The microseconds since 1970 of a caller's seconds, or of now. Raises `UsageError`."""
+    if time is None:
+        return now()
+    try:
+        at = int(time * 1_000_000)
+    except (TypeError, ValueError, OverflowError):
+        at = -1
+    if not 0 <= at < LATEST_US:
+        raise UsageError(f"time {time!r}: seconds since 1970 are expected, as time.time() gives")
+    return at
 
 
 class Logbook:
@@ -109,14 +125,14 @@ class Logbook:
             self._next_step[place] = step + 1
         recorder.metric(agent, key, value, step, time_us)
 
-    def data(self, agent: str, event: str, step: str, value: Any) -> None:
+    def data(self, agent: str, event: str, step: str, value: Any, time: float | None = None) -> None:
         """Record what went into a step or came out of it; a large value goes to the object store."""
         recorder = self.writing
         body, counts = self.clean(values.encode(value))
         if len(body) <= INLINE_BYTES:
-            said = StepData(step=step, value=msgspec.Raw(body), redacted=counts, time=now())
+            said = StepData(step=step, value=msgspec.Raw(body), redacted=counts, time=moment(time))
         else:
-            said = StepData(step=step, blob=self.blob(body), redacted=counts, time=now())
+            said = StepData(step=step, blob=self.blob(body), redacted=counts, time=moment(time))
         recorder.record(agent, event, _encode(said))
 
     def blob(self, body: bytes) -> Blob:

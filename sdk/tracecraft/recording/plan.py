@@ -62,6 +62,7 @@ def plan(
     tags: Mapping[str, object] | None = None,
     parent: str | None = None,
     run_id: str | None = None,
+    new_id: str | None = None,
     purpose: Purpose = "original",
     forked_from: str | None = None,
     forked_at: int | None = None,
@@ -71,7 +72,9 @@ def plan(
 ) -> Plan:
     """Check what a run is asked for; what is not said comes from the place of the caller and the environment."""
     outer = None if (place := PLACE.get()) is None or place._book.project != settings.project else place._book.run
-    adopted = None if run_id or outer else _from_environment(settings)
+    if run_id and new_id:
+        raise UsageError(f"run_id={run_id!r} joins a run and new_id={new_id!r} starts one: give one of them")
+    adopted = None if run_id or new_id or outer else _from_environment(settings)
     joins = run_id or adopted
     if joins is None and (not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME):
         raise UsageError(f"run {name!r}: a name of 1 to {LONGEST_NAME} characters is expected, for example 'baseline'")
@@ -82,7 +85,7 @@ def plan(
     return Plan(
         settings=settings,
         name=name or "",
-        id=names.run(joins) if joins else ids.run(),
+        id=names.run(joins or new_id or ids.run()),
         joins=joins is not None,
         params=params or {},
         tags=tags or {},

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tracecraft.recording.agent import BlockingSession, CoroutineSession
     from tracecraft.recording.flushed import Flushed
-    from tracecraft_core.run_events import EndStatus, StepKind
+    from tracecraft_core.run_events import EndStatus, Failure, StepKind
     from tracecraft_core.settings import Settings
 
 
@@ -37,6 +37,7 @@ class RunOptions(TypedDict, total=False):
     tags: Mapping[str, object] | None
     parent: str | Run | AsyncRun | None
     run_id: str | None
+    new_id: str | None
     purpose: Purpose
     forked_from: str | None
     forked_at: int | None
@@ -91,9 +92,9 @@ class _Run(Scope):
         step = current_step()
         return self._life.environment(step.id if step is not None and step._book is self._book else None)
 
-    def step(self, name: str, kind: StepKind = "other", *, task: str | None = None) -> Step:
+    def step(self, name: str, kind: StepKind = "other", *, task: str | None = None, id: str | None = None) -> Step:
         """A step of the agent that this session is; see `RunAgent.step`."""
-        return Step(self._book, self.agent_name, name, kind, task=task)
+        return Step(self._book, self.agent_name, name, kind, task=task, id=id)
 
     def set_tag(self, key: str, value: object) -> None:
         """Tag the run; a later value replaces an earlier one."""
@@ -120,16 +121,25 @@ class Run(_Run):
         super().__init__(life, coroutines)
         self._blocking = blocking
 
-    def start(self) -> Run:
-        """Begin the run. Raises `UsageError` the second time."""
-        self._life.begin()
+    def start(self, *, time: float | None = None) -> Run:
+        """Begin the run, now or at ``time`` (seconds since 1970). Raises `UsageError` the second time."""
+        self._life.begin(time)
         self._book.owner = self
         return self
 
-    def end(self, status: EndStatus | None = None, *, error: BaseException | None = None) -> Flushed:
-        """End the run, and wait until what was logged is acknowledged; a process that joined it only leaves it."""
+    def end(
+        self,
+        status: EndStatus | None = None,
+        *,
+        error: BaseException | Failure | None = None,
+        time: float | None = None,
+    ) -> Flushed:
+        """End the run, and wait until what was logged is acknowledged; a process that joined it only leaves it.
+
+        ``time`` is when it ended, in seconds since 1970 (default: now).
+        """
         self.over = True
-        return self._life.end(error, status)
+        return self._life.end(error, status, time)
 
     def flush(self, timeout: float | None = 30.0) -> Flushed:
         """Wait up to ``timeout`` seconds (``None``: for ever) until all that was logged so far is acknowledged."""
@@ -164,16 +174,25 @@ class Run(_Run):
 class AsyncRun(_Run):
     """A run for asyncio: ``async with session.run("baseline") as run``; see `Run`."""
 
-    def start(self) -> AsyncRun:
-        """Begin the run. Raises `UsageError` the second time."""
-        self._life.begin()
+    def start(self, *, time: float | None = None) -> AsyncRun:
+        """Begin the run, now or at ``time`` (seconds since 1970). Raises `UsageError` the second time."""
+        self._life.begin(time)
         self._book.owner = self
         return self
 
-    async def end(self, status: EndStatus | None = None, *, error: BaseException | None = None) -> Flushed:
-        """End the run, and wait until what was logged is acknowledged; a process that joined it only leaves it."""
+    async def end(
+        self,
+        status: EndStatus | None = None,
+        *,
+        error: BaseException | Failure | None = None,
+        time: float | None = None,
+    ) -> Flushed:
+        """End the run, and wait until what was logged is acknowledged; a process that joined it only leaves it.
+
+        ``time`` is when it ended, in seconds since 1970 (default: now).
+        """
         self.over = True
-        return await asyncio.to_thread(self._life.end, error, status)
+        return await asyncio.to_thread(self._life.end, error, status, time)
 
     async def flush(self, timeout: float | None = 30.0) -> Flushed:
         """Wait up to ``timeout`` seconds (``None``: for ever) until all that was logged so far is acknowledged."""

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tracecraft.recording import images, values
-from tracecraft.recording.logbook import now
+from tracecraft.recording.logbook import moment, now
 from tracecraft.recording.place import Place
 from tracecraft.recording.usage import Reading, amount, read, tokens
 from tracecraft_core.errors import UsageError
@@ -41,15 +41,13 @@ class Scope(Place):
         ``value`` is a number, NaN and infinities included. ``step`` is a whole number from 0 to 2**62; without it, the
         next one of its key. ``time`` is in seconds since 1970 (default: now).
         """
-        self._book.metric(
-            self.agent_name, self._clean(key), value, step, now() if time is None else int(time * 1_000_000)
-        )
+        self._book.metric(self.agent_name, self._clean(key), value, step, now() if time is None else moment(time))
 
     def log_metrics(self, values: Mapping[str, float], step: int | None = None, *, time: float | None = None) -> None:
         """Log a point of each of several metrics, at the same step and time."""
         if not hasattr(values, "items"):
             raise UsageError(f"metrics {values!r}: a dict is expected, for example {{'loss': 0.3}}")
-        at = now() if time is None else int(time * 1_000_000)
+        at = moment(time)
         for key, value in values.items():
             self._book.metric(self.agent_name, self._clean(key), value, step, at)
 
@@ -61,14 +59,20 @@ class Scope(Place):
         """Log parameters of the run."""
         self._book.log_params(self.agent_name, params)
 
-    def log(self, text: str, *, level: Literal["debug", "info", "warning", "error"] = "info") -> None:
-        """Log a line for people."""
+    def log(
+        self,
+        text: str,
+        *,
+        level: Literal["debug", "info", "warning", "error"] = "info",
+        time: float | None = None,
+    ) -> None:
+        """Log a line for people; ``time`` is in seconds since 1970 (default: now)."""
         if level not in _LEVELS:
             raise UsageError(f"level {level!r}: one of {', '.join(_LEVELS)} is expected")
         text = values.as_text(text)
         if len(text) > LONGEST_LINE:
             text = f"{text[:LONGEST_LINE]}… ({len(text):,} characters)"
-        line = LogLine(text=self._book.text(text), time=now(), level=level, step=self.step_id)
+        line = LogLine(text=self._book.text(text), time=moment(time), level=level, step=self.step_id)
         self._book.event(self.agent_name, "log", line)
 
     def log_usage(
@@ -86,6 +90,7 @@ class Scope(Place):
         currency: str = "USD",
         request: str | None = None,
         cause: Cause | None = None,
+        time: float | None = None,
     ) -> None:
         """Log what one model call used.
 
@@ -95,6 +100,7 @@ class Scope(Place):
         source says it cost; left out it is made from a price list. The same ``request`` (the provider's id) counts
         once. ``cause`` is ``retry`` for a call that is paid for again, ``fork`` or ``replay`` for one that is not; in a
         run of that purpose the latter is the default, and ``original`` is for a call that really was made anew.
+        ``time`` is in seconds since 1970 (default: now).
         """
         given = (usage, input, output, cache_read, cache_write, reasoning, cost)
         if all(one is None for one in given):
@@ -103,7 +109,7 @@ class Scope(Place):
         _check_call(cause, request, currency)
         seen = read(usage) if usage is not None else Reading()
         said = Usage(
-            time=now(),
+            time=moment(time),
             step=self.step_id,
             task=self.task,
             provider=self._clean(provider or seen.provider),
