@@ -6,13 +6,15 @@ carries it into a thread.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
-from tracecraft_core.inside import RUN, SETTLE
+from tracecraft.recording.traceparent import TraceParent
+from tracecraft_core.inside import RUN, SETTLE, TRACE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from tracecraft.recording.logbook import Logbook
 
@@ -22,7 +24,18 @@ PLACE: Final[ContextVar[Place | None]] = ContextVar("tracecraft_place", default=
 class Place:
     """A run, an agent or a step, as something that code can be inside of."""
 
-    __slots__ = ("_book", "_outer", "_outer_mark", "_outer_settle", "agent_name", "mark", "over", "step_id", "task")
+    __slots__ = (
+        "_book",
+        "_outer",
+        "_outer_mark",
+        "_outer_settle",
+        "_outer_trace",
+        "agent_name",
+        "mark",
+        "over",
+        "step_id",
+        "task",
+    )
 
     def __init__(self, book: Logbook, agent_name: str, step_id: str | None = None, task: str | None = None) -> None:
         self._book = book
@@ -33,14 +46,18 @@ class Place:
         """Whether it has ended."""
         self._outer: Place | None = None
         self._outer_mark: str | None = None
+        self._outer_trace: str | None = None
         self._outer_settle: Callable[[], Awaitable[None]] | None = None
 
     def _enter(self) -> None:
         self._outer = PLACE.get()
-        self._outer_mark, self._outer_settle = RUN.get(), SETTLE.get()
-        PLACE.set(self)
-        RUN.set(self.mark)
-        SETTLE.set(self._book.settle)
+        self._outer_mark, self._outer_settle, self._outer_trace = RUN.get(), SETTLE.get(), TRACE.get()
+        _set(self, self.mark, self._trace, self._book.settle)
+
+    @property
+    def _trace(self) -> str | None:
+        """W3C trace context of a step."""
+        return str(TraceParent(self._book.trace, self.step_id)) if self.step_id else None
 
     def _leave(self) -> None:
         """Be over, and no longer inside."""
@@ -51,12 +68,31 @@ class Place:
         """Be no longer inside; blocks that end in another order than they began, or elsewhere, do no harm."""
         if PLACE.get() is not self:
             return
-        outer, mark, settle = self._outer, self._outer_mark, self._outer_settle
+        outer, mark, settle, trace = self._outer, self._outer_mark, self._outer_settle, self._outer_trace
         while outer is not None and outer.over:
-            mark, settle, outer = outer._outer_mark, outer._outer_settle, outer._outer
-        PLACE.set(outer)
-        RUN.set(mark)
-        SETTLE.set(settle)
+            mark, settle, trace = outer._outer_mark, outer._outer_settle, outer._outer_trace
+            outer = outer._outer
+        _set(outer, mark, trace, settle)
+
+
+@contextmanager
+def inside(place: Place) -> Iterator[None]:
+    """Code that runs inside of a place that others may be inside of at the same time, and that goes on afterwards."""
+    before = PLACE.get(), RUN.get(), TRACE.get(), SETTLE.get()
+    _set(place, place.mark, place._trace, place._book.settle)
+    try:
+        yield
+    finally:
+        _set(*before)
+
+
+def _set(
+    place: Place | None, mark: str | None, trace: str | None, settle: Callable[[], Awaitable[None]] | None
+) -> None:
+    PLACE.set(place)
+    RUN.set(mark)
+    TRACE.set(trace)
+    SETTLE.set(settle)
 
 
 def around(book: Logbook) -> Place | None:

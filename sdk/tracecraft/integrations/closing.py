@@ -1,0 +1,53 @@
+"""The end of runs that a framework's callback ends: nobody waits for the bus but the end of the program.
+
+A run's end waits until the log has all of it. A callback must not: it would hold up the framework, or its event loop.
+So a thread of its own waits, for as long as the run's patience (3 s where no bus answers), and what is not delivered
+then lies in the spool, for a later process.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from tracecraft.integrations.guard import guarded
+
+if TYPE_CHECKING:
+    from tracecraft.recording.run import Run
+    from tracecraft_core.run_events import EndStatus, Failure
+
+_ending: Final[set[threading.Thread]] = set()
+
+
+def end(
+    run: Run,
+    status: EndStatus | None = None,
+    *,
+    error: BaseException | Failure | None = None,
+    time: float | None = None,
+) -> None:
+    """End a run without waiting; the end of the program does."""
+
+    @guarded
+    def ending() -> None:
+        try:
+            run.end(status, error=error, time=time)
+        finally:
+            _ending.discard(threading.current_thread())
+
+    thread = threading.Thread(target=ending, name=f"tracecraft-end-{run.id}")
+    _ending.add(thread)
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter is shutting down: no new threads, and nobody who would be held up
+        _ending.discard(thread)
+        ending()
+
+
+def flush(timeout: float = 30.0) -> bool:
+    """Wait up to ``timeout`` seconds for the runs that frameworks have ended; whether all of them are closed."""
+    until = time.monotonic() + timeout
+    for thread in list(_ending):
+        thread.join(max(0.0, until - time.monotonic()))
+    return not _ending
