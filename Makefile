@@ -6,6 +6,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS :=
+ONLY :=
 
 # The first of these that is new enough makes the environment.
 ifdef PYTHON
@@ -25,10 +26,10 @@ NO_PYTHON = \
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo autoresearch serve test check format bench docs constraints clean distclean
+.PHONY: help setup demo autoresearch serve test test-integrations check format bench docs constraints clean distclean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Make the environment (.venv); every target below does it by itself
 	@$(WITH_PYTHON) scripts/environment.py make "$(VENV)"; $(NO_PYTHON)
@@ -44,6 +45,9 @@ serve: setup ## Run the whole stack in the foreground
 
 test: setup ## Run the tests, four files at a time (they mostly wait for servers)
 	@$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
+
+test-integrations: ## Test the adapters, each framework in its own environment under .venvs; ONLY=crewai,hermes
+	@$(WITH_PYTHON) scripts/frameworks.py --only "$(ONLY)" -- $(ARGS); $(NO_PYTHON)
 
 check: setup ## Run the linter, the format check, the type checker and the layer rules
 	$(BIN)/ruff check
@@ -68,5 +72,6 @@ clean: ## Remove caches and build results
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
-distclean: clean ## Remove the environment too
+distclean: clean ## Remove the environments too
+	rm -rf .venvs
 	@test ! -f "$(VENV)/pyvenv.cfg" || rm -rf "$(VENV)"

@@ -7,6 +7,7 @@ A fence says what its block is:
 - ``bash``: a script; it must exit with 0. ``python``: a program, run with our interpreter; it must exit with 0.
 - ``… file=NAME``: the block is written into that file, and not run.
 - ``json NAME``: an example of that body, which must fit its schema.
+- ``python in=FRAMEWORK``: a program that needs that framework; `tests/frameworks/page.py` runs it in its environment.
 - ``… not-run: REASON``: shown, but not run. There may only be a few of them.
 - ``sql``: a query of the database; it must run on one that the bridge has made.
 - ``text``, ``toml``, ``yaml``, ``json``, ``ini``: shown only.
@@ -75,13 +76,20 @@ class Block:
         return reason.strip() if marker else None
 
     @property
+    def framework(self) -> str | None:
+        """In whose environment it is run."""
+        found = re.search(r" in=(\w+)", self.info)
+        return found.group(1) if found else None
+
+    @property
     def file(self) -> str | None:
         found = re.search(r" file=(\S+)", self.info)
         return found.group(1) if found else None
 
     @property
     def runs(self) -> bool:
-        return self.file is not None or (self.language in RUN and self.not_run is None)
+        here = self.not_run is None and self.framework is None
+        return self.file is not None or (self.language in RUN and here)
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
@@ -238,6 +246,15 @@ def shell(request: pytest.FixtureRequest) -> Iterator[Shell]:
 def test_every_command_and_snippet_of_the_page_runs_and_prints_what_it_shows(shell: Shell, page: Path) -> None:
     problem = shell.run(page)
     assert not problem, problem
+
+
+def test_a_page_with_a_framework_s_programs_is_run_by_the_tests_of_that_framework() -> None:
+    tests = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "frameworks").glob("test_*.py")}
+    for page in PAGES:
+        for block in blocks(page):
+            if block.framework is not None:
+                running = [path.name for path, text in tests.items() if f'run_page("{page.stem}"' in text]
+                assert running, f"{block}: no test says run_page({page.stem!r})"
 
 
 def test_a_block_that_is_not_run_says_why_and_there_are_few() -> None:

@@ -1,1 +1,5 @@
-"""Adapters for agent frameworks, one module a framework."""
+"""Adapters for agent frameworks, one module a framework; none is imported before it is asked for."""
+
+from tracecraft.integrations.closing import flush
+
+__all__ = ["flush"]

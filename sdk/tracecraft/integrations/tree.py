@@ -85,6 +85,12 @@ class Tree:
         self._works: dict[str, _Work] = {}
         self._lock = threading.RLock()
 
+    @classmethod
+    def shared(cls, framework: str, session: Session | None = None) -> Tree:
+        """The one tree of a framework and a session: an adapter that is registered twice tells everything once."""
+        with _shared_lock:
+            return _shared.setdefault((framework, session), cls(framework, session=session))
+
     def __contains__(self, key: object) -> bool:
         return key in self._nodes
 
@@ -206,6 +212,13 @@ class Tree:
             work.agents[who] = agent
         return who
 
+    def alias(self, key: Hashable, parent: Hashable) -> None:
+        """Something that is no step of ours: what happens inside of it happens inside of its parent."""
+        with self._lock:
+            outer = self._nodes.get(parent)
+            if outer is not None and key not in self._nodes:
+                self._put(key, Node(outer.work, outer.step, outer.agent, outer.model, is_place=True))
+
     # -- steps --------------------------------------------------------------------------------------------------
 
     def begin(
@@ -253,9 +266,9 @@ class Tree:
         node.step.end(error, time=time)
 
     def usage(self, key: Hashable, usage: Any = None, **numbers: Any) -> None:
-        """What the model call of a step used; see `Scope.log_usage`. A usage without any number is none."""
+        """What the model call of a step that has not ended used; see `Scope.log_usage`."""
         node = self._nodes.get(key)
-        if node is not None and (usage is not None or numbers):
+        if node is not None and not node.step.over:
             node.step.log_usage(usage, **numbers)
 
     def handoff(
@@ -308,6 +321,10 @@ class Tree:
     def _put(self, key: Hashable, node: Node) -> None:
         self._nodes[key] = node
         node.work.ids.add(key)
+
+
+_shared: Final[dict[tuple[str, Session | None], Tree]] = {}
+_shared_lock: Final = threading.Lock()
 
 
 def failed(kind: str, message: object = "", trace: str = "") -> Failure:
