@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_core import subjects
+from tracecraft_core.reservations import is_reservation
 
 if TYPE_CHECKING:
     from tracecraft_bridge.database import Connection
@@ -52,6 +53,8 @@ class Revisions:
             for subject, revisions in found.items():
                 if revisions > KEPT:
                     trimmed += await self._trim_key(bucket, subject)
+                elif bucket == subjects.TASKS and is_reservation(subject.split(".", 3)[3]):
+                    trimmed += await self._forget(subject)
         return trimmed
 
     async def _trim_key(self, bucket: str, subject: str) -> int:
@@ -63,7 +66,23 @@ class Revisions:
         row = await cursor.fetchone()
         if row is None or not await self._is_same(stream, subject, *row):
             return 0
-        answer = await self._bus.api(f"STREAM.PURGE.{stream}", {"filter": subject, "seq": row[0]})
+        return await self._purge(stream, subject, row[0])
+
+    async def _forget(self, subject: str) -> int:
+        """Purge a reservation of files that was released: there would be one for every file that was ever edited."""
+        stream = subjects.kv_stream(subjects.TASKS)
+        newest = await self._bus.leader_get(stream, subject)
+        if newest is None or not newest.deleted:
+            return 0
+        _, _, project, key = subject.split(".", 3)
+        cursor = await self._connection.execute(_KEEP_FROM, (project, "task", key, stream, 1, self._trim_age))
+        row = await cursor.fetchone()
+        if row is None or row[0] != newest.seq or not await self._is_same(stream, subject, *row):
+            return 0
+        return await self._purge(stream, subject, newest.seq + 1)  # not what is written meanwhile
+
+    async def _purge(self, stream: str, subject: str, before: int) -> int:
+        answer = await self._bus.api(f"STREAM.PURGE.{stream}", {"filter": subject, "seq": before})
         purged = int(answer.get("purged", 0))
         self._metrics.purged.labels(stream).inc(purged)
         return purged

@@ -22,7 +22,7 @@ from tracecraft.keeper import Keeper
 from tracecraft_cli import taking, task_view
 from tracecraft_cli.output import emit, note
 from tracecraft_cli.process import Program
-from tracecraft_core import bodies, ids, settings, subjects, tasks
+from tracecraft_core import bodies, ids, reservations, settings, subjects, tasks
 from tracecraft_core.bodies import Handoff, TaskRecord
 from tracecraft_core.errors import ClaimLost, TracecraftError, UsageError
 
@@ -90,7 +90,8 @@ class _Execution:
 
     async def _work(self, session: AsyncSession, held: list[Held]) -> int:
         for claim in held:
-            note(task_view.claim_text(claim))
+            is_file = reservations.is_reservation(claim.task)
+            note(task_view.reservation_text(claim) if is_file else task_view.claim_text(claim))
         try:
             self._program = Program(self._argv, environment(self._settings, held))
         except OSError as error:
@@ -140,7 +141,7 @@ class _Execution:
                     continue
                 state = "settled by the program"
             result = {"task": claim.task, "fence": claim.fence, "state": state, "exit_code": code}
-            note(f"{claim.task} {state}")
+            note(f"{task_view.called(claim)} {state}")
             emit(self._as_json, result, None)
         if loss is not None:
             raise loss
@@ -160,7 +161,7 @@ async def _own_doing(context: Context, claim: Held) -> bool:
     """Whether the program itself settled or released the task: the first write behind our claim tells."""
     stream, subject = context.kv(subjects.TASKS, claim.task)
     written = await context.bus.next_after(stream, subject, claim.fence)
-    if written is None or written.deleted:
+    if written is None or not written.data:  # a reservation leaves its last record in its deletion
         return False
     record = bodies.decode(TaskRecord, written.data, subject)
     if record.state == "open":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from tracecraft_core.errors import UsageError
@@ -53,7 +54,22 @@ def changed_files(since: str) -> list[str]:
     return sorted(files - {""})
 
 
-def _git(*arguments: str) -> str:
+def staged_files() -> list[str]:
+    """The files that the commit under way changes, relative to the top of the repository; sorted.
+
+    A renamed file counts with both names. Bytes that are not UTF-8 are surrogates. Raises `UsageError`.
+    """
+    names = _git("diff", "--cached", "--name-only", "--no-renames", "--no-ext-diff", "-z", errors="surrogateescape")
+    return sorted(set(names.split("\0")) - {""})
+
+
+def hooks_folder(folder: Path | None = None) -> Path:
+    """Where git looks for the hooks of the repository of a folder (default: the working one). Raises `UsageError`."""
+    base = folder or Path.cwd()
+    return base / _git("-C", str(base), "rev-parse", "--git-path", "hooks", errors="surrogateescape").rstrip("\n")
+
+
+def _git(*arguments: str, errors: str = "replace") -> str:
     try:
         done = subprocess.run(
             ["git", *arguments], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=PATIENCE_S
@@ -67,4 +83,4 @@ def _git(*arguments: str) -> str:
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise UsageError(f"git {arguments[0]}: {said[0] if said else f'exit code {done.returncode}'}")
-    return done.stdout.decode("utf-8", "replace")
+    return done.stdout.decode("utf-8", errors)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What to claim: ``tasks``, or the first that can be claimed of ``pattern``."""
+    """What to claim: ``tasks``, or the first that can be claimed of ``pattern``, or files."""
 
     tasks: tuple[str, ...]
     pattern: str | None
@@ -30,6 +30,8 @@ class Wish:
     """Seconds of the lease."""
     wait: float | None
     """Seconds to wait while somebody else has it."""
+    globs: tuple[str, ...] = ()
+    """Files to reserve instead."""
 
 
 async def take(session: AsyncSession, wish: Wish) -> list[Held]:
@@ -43,6 +45,12 @@ async def take(session: AsyncSession, wish: Wish) -> list[Held]:
 
 
 async def _take(context: Context, wish: Wish) -> list[Held]:
+    if wish.globs:
+        from tracecraft import reserving
+
+        if wish.wait:
+            return await reserving.take_when_free(context, wish.globs, wish.ttl, wish.wait)
+        return await reserving.take(context, wish.globs, wish.ttl)
     if wish.pattern is not None:
         from tracecraft import waiting
 

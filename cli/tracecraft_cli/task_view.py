@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.output import compact
 from tracecraft_core.quotation import oneline, quoted
+from tracecraft_core.reservations import is_reservation
 
 if TYPE_CHECKING:
     from tracecraft.claims import Held, Task
@@ -55,6 +56,17 @@ def claim_json(held: Held) -> dict[str, Any]:
         "handoff": builtins(record.handoff),
         "took_over_from": builtins(record.took_over_from),
     }
+
+
+def called(held: Held) -> str:
+    """What to call a claim to people: the id of its task, or the glob that is reserved."""
+    return held.record.title or held.task if is_reservation(held.task) else held.task
+
+
+def reservation_text(held: Held) -> str:
+    """A reservation of files that was made, for people and models."""
+    again = " (held already)" if held.again else ""
+    return f"{called(held)} fence {held.fence} lease {duration(held.ttl)}{again}"
 
 
 def claim_text(held: Held) -> str:

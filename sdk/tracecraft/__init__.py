@@ -28,6 +28,7 @@ __all__ = [
     "Claim",
     "ClaimLost",
     "Entry",
+    "FileReserved",
     "Flushed",
     "InboxMessage",
     "NotFound",
@@ -35,6 +36,7 @@ __all__ = [
     "OutcomeUnknown",
     "OwnerLost",
     "Refused",
+    "Reservation",
     "RevisionConflict",
     "Run",
     "RunAgent",
@@ -73,12 +75,14 @@ if TYPE_CHECKING:
     from tracecraft.recording.run import AsyncRun, Run, current_run
     from tracecraft.recording.step import Step, current_step
     from tracecraft.recording.traced import traced
+    from tracecraft.reservations import Reservation
     from tracecraft.session import Claim, Session, connect, init, run
     from tracecraft.waiting import WaitResult
     from tracecraft_core.errors import (
         BridgeAway,
         BusUnreachable,
         ClaimLost,
+        FileReserved,
         NotFound,
         NothingLeft,
         OutcomeUnknown,
@@ -106,6 +110,7 @@ _HOMES = {
     "Entry": "tracecraft.memory",
     "Flushed": "tracecraft.recording.flushed",
     "InboxMessage": "tracecraft.mail",
+    "Reservation": "tracecraft.reservations",
     "Run": "tracecraft.recording.run",
     "RunAgent": "tracecraft.recording.agent",
     "Sent": "tracecraft.mail",

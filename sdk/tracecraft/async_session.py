@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tracecraft.presence import Agent, Announcer
     from tracecraft.recording.agent import CoroutineSession
     from tracecraft.recording.run import AsyncRun, RunOptions
+    from tracecraft.reservations import AsyncReservations
     from tracecraft.shared_board import SharedBoard
     from tracecraft.tasklist import AsyncTasks
     from tracecraft.waiting import WaitResult
@@ -95,6 +96,13 @@ class AsyncSession:
         from tracecraft.tasklist import AsyncTasks
 
         return AsyncTasks(self.context)
+
+    @cached_property
+    def reservations(self) -> AsyncReservations:
+        """The files that agents hold."""
+        from tracecraft.reservations import AsyncReservations
+
+        return AsyncReservations(self.context, lambda: self._keeper, lambda: self._board)
 
     @cached_property
     def runs(self) -> AsyncRuns:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from tracecraft.claims import Task
 from tracecraft.leases import state_of
-from tracecraft_core import bodies, names, subjects
+from tracecraft_core import bodies, names, reservations, subjects
 from tracecraft_core.bodies import Lease, TaskRecord
 from tracecraft_core.errors import Malformed, TracecraftError
 from tracecraft_core.pull import Puller, watcher_config
@@ -57,15 +57,25 @@ class Board:
     heard: dict[str, int] = field(default_factory=dict)
     """The newest sequence that was heard of each bucket."""
     _views: list[Board] = field(default_factory=list)
+    _listening: list[Puller] = field(default_factory=list)
+
+    def silent_for(self) -> float:
+        """Seconds since the server was last heard; it gives a sign of life every second."""
+        return max((puller.silent_for for puller in self._listening), default=0.0)
+
+    def listen_to(self, puller: Puller) -> None:
+        """Count the silence of a consumer."""
+        self._listening.append(puller)
 
     def matching(self, pattern: str) -> list[Task]:
         """The tasks that match, oldest change first: with `claim --next` the work that has waited longest."""
-        found = [task for task in self.tasks.values() if names.matches(pattern, task.id)]
+        found = [task for task in self.tasks.values() if reservations.listed(pattern, task.id)]
         return sorted(found, key=lambda task: task.revision)
 
     def claimable(self, pattern: str) -> list[Task]:
         """The tasks that a claim may well succeed on: open ones, then those whose owner let the lease lapse."""
-        free = [task for task in self.tasks.values() if self._is_free(task) and names.matches(pattern, task.id)]
+        work = [task for task in self.tasks.values() if not reservations.is_reservation(task.id)]
+        free = [task for task in work if self._is_free(task) and names.matches(pattern, task.id)]
         # Open ones first; among equals the oldest change.
         return sorted(free, key=lambda task: (task.record.state != "open", task.revision))
 
@@ -164,6 +174,7 @@ async def watch(context: Context, wanted: Sequence[str]) -> AsyncIterator[Board]
             if bucket == subjects.LEASES:
                 puller.on_recreated = functools.partial(_reconcile, context, board)
             await stack.enter_async_context(puller)
+            board.listen_to(puller)
             await _load(context, puller, hear)
             stack.push_async_callback(stop, asyncio.create_task(_listen(context, puller, board, hear)))
         board.changed.clear()

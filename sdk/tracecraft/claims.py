@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from tracecraft import leases
-from tracecraft_core import bodies, ids, names, subjects, tasks
+from tracecraft_core import bodies, ids, names, reservations, subjects, tasks
 from tracecraft_core.bodies import Handoff, Lease, Settlement, TaskRecord
-from tracecraft_core.errors import ClaimLost, NotFound, RevisionConflict, TaskHeld, TracecraftError
+from tracecraft_core.errors import ClaimLost, Malformed, NotFound, RevisionConflict, TaskHeld, TracecraftError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tracecraft.context import Context
     from tracecraft.leases import LeaseState
+    from tracecraft_core.bus import Stored
     from tracecraft_core.tasks import Holder
 
 UNKNOWN: Final = "unknown"
@@ -84,12 +85,15 @@ async def states(context: Context, wanted: Iterable[str]) -> dict[str, str]:
     return {task.id: task.record.state for task in found if task is not None}
 
 
-async def claim(context: Context, task: str, ttl: int) -> Held:
+async def claim(context: Context, task: str, ttl: int, definition: TaskRecord | None = None) -> Held:
     """Claim a task, creating it if it is unknown; claiming what this agent and session hold succeeds again.
 
+    ``definition`` has the title and data of a reservation, which the claim writes; nothing else can claim one.
     Raises `TaskHeld`, `TaskSettled`, `TaskNotReady`, `BodyTooLarge` for a record without room for a claim, `Malformed`
     for one that cannot be understood, and what the bus raises.
     """
+    if definition is None:
+        reservations.check_work(task)
     half_made = _HalfMade(context.holder)
     while True:
         stream, subject = context.kv(subjects.TASKS, names.task(task))
@@ -113,9 +117,18 @@ async def claim(context: Context, task: str, ttl: int) -> Held:
             if again is not None:
                 return again
             continue
+        if definition is not None:
+            record = tasks.defined(record or _ended(stored), definition)
         held = await _take(context, task, record, revision, lease.revision, ttl)
         if held is not None:
             return held
+
+
+def _ended(stored: Stored | None) -> TaskRecord | None:
+    """The record that a reservation left behind in its deletion: it counts the attempts."""
+    with contextlib.suppress(Malformed):
+        return bodies.decode(TaskRecord, stored.data, stored.subject) if stored is not None and stored.data else None
+    return None
 
 
 class _HalfMade:
@@ -260,13 +273,18 @@ async def release(context: Context, held: Held, handoff: Handoff | None = None) 
 async def _finish(context: Context, held: Held, record: TaskRecord) -> Task:
     stream, subject = context.kv(subjects.TASKS, held.task)
     try:
-        revision = await context.bus.cas(stream, subject, bodies.encode(record), held.fence)
+        revision = await context.bus.cas(stream, subject, bodies.encode(record), held.fence, headers=_ending(held.task))
     except RevisionConflict:
         raise await lost(context, held.task) from None
     held.settled = True
     held.waiting.set()
     await _drop_lease(context, held)
     return Task(held.task, record, revision, "")
+
+
+def _ending(task: str) -> dict[str, str] | None:
+    """A reservation that has ended is no task any more: what became of it stands in its deletion, for the log."""
+    return {subjects.KV_OPERATION: "DEL"} if reservations.is_reservation(task) else None
 
 
 async def _drop_lease(context: Context, held: Held) -> None:
@@ -291,7 +309,9 @@ async def force(context: Context, task: str, state: Settlement, handoff: Handoff
         record = tasks.settled(task, found.record, context.holder, state, handoff, force=reason)
         stream, subject = context.kv(subjects.TASKS, task)
         try:
-            revision = await context.bus.cas(stream, subject, bodies.encode(record), found.revision)
+            revision = await context.bus.cas(
+                stream, subject, bodies.encode(record), found.revision, headers=_ending(task)
+            )
         except RevisionConflict:
             continue
         await _drop_lease(context, held)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from tracecraft import async_session, leases
 from tracecraft.async_session import AsyncSession
 from tracecraft.blocking import Claim, Mail, Memory, Tasks
+from tracecraft.blocking_reservations import Reservations
 from tracecraft.blocking_runs import Runs
 from tracecraft.loop import background
 from tracecraft.portal import Portal
@@ -59,6 +60,7 @@ class Session:
         self.memory = Memory(self._portal, self._inner.memory)
         self.mail = Mail(self._portal, self._inner.mail)
         self.tasks = Tasks(self._portal, self._inner.tasks)
+        self.reservations = Reservations(self._portal, self._inner.reservations)
         self.runs = Runs(self._portal, self._inner.runs)
 
     def open(self) -> Session:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracecraft import claims
 from tracecraft.claims import Task
-from tracecraft_core import bodies, names, subjects, tasks
+from tracecraft_core import bodies, names, reservations, subjects, tasks
 from tracecraft_core.bodies import TaskRecord
 from tracecraft_core.errors import InvalidPlan, Malformed, RevisionConflict
 
@@ -40,10 +40,15 @@ class AsyncTasks:
         return await claims.read(self._context, task)
 
     async def list(self, pattern: str = ">", *, state: str | None = None) -> list[Task]:
-        """The tasks that match a pattern (and are in a state), in the order of their last change."""
+        """The tasks that match a pattern (and are in a state), in the order of their last change.
+
+        Reservations of files are tasks too, but no work: only a pattern that names them, ``file.>``, shows them.
+        """
         found = await self._context.bus.last_values(*self._context.kv(subjects.TASKS, names.pattern(pattern)))
         listed: list[Task] = []
         for stored in found:
+            if not reservations.listed(pattern, self._context.key(subjects.TASKS, stored.subject)):
+                continue
             try:
                 record = bodies.decode(TaskRecord, stored.data, stored.subject)
             except Malformed:
@@ -75,6 +80,7 @@ class AsyncTasks:
         existing = {task.id: task.record for task in await self.list()}
         _check_cycles(existing, {task.id: task.after for task in plan})
         for task in plan:
+            reservations.check_work(task.id)
             record, data = existing.get(task.id), _as_stored(task.data)
             if record is not None and not tasks.same_definition(record, task.title, task.after, data):
                 tasks.redefined(task.id, record, task.title, task.after, data)
@@ -87,7 +93,7 @@ class AsyncTasks:
         return applied
 
     async def _define(self, task: str, title: str | None, after: Sequence[str], data: Any) -> str:
-        stream, subject = self._context.kv(subjects.TASKS, task)
+        stream, subject = self._context.kv(subjects.TASKS, reservations.check_work(task))
         data = _as_stored(data)
         while True:
             found = await claims.read(self._context, task)

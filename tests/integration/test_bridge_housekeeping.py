@@ -6,12 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tests.support.bridge import metrics
+from tracecraft import AsyncSession
 from tracecraft_core import topology
 
 if TYPE_CHECKING:
     from tests.support.bridge import Rig
     from tracecraft_core.bus import Bus
 
+RESERVATIONS = "$KV.tc_tasks.p.file.>"
 KEY = "$KV.tc_memory.p.k"
 
 
@@ -107,6 +109,32 @@ async def test_a_key_is_trimmed_to_its_newest_64_revisions(rig: Rig) -> None:
         await asyncio.sleep(0.5)
         assert await _revisions(bus) == 64
         assert await rig.assert_mirrored(bus) == 100
+    assert rig.query("SELECT * FROM gap") == []
+
+
+async def test_a_released_reservation_goes_altogether_and_one_that_is_held_or_young_stays(rig: Rig) -> None:
+    async with (
+        rig.bus() as bus,
+        AsyncSession(server=rig.nats.url, project="p", agent="alice") as alice,
+    ):
+        await topology.ensure(bus)
+        bridge = rig.start(trim_age="1h", housekeeping="0.1s")
+        await alice.reservations.reserve("held", "gone")
+        await alice.reservations.release("gone")
+        await rig.wait_for_rows(4, "SELECT FROM log WHERE family = 'task'")
+        await asyncio.sleep(0.4)
+        assert len(await bus.list_subjects("KV_tc_tasks", RESERVATIONS)) == 2
+        bridge.stop()
+        rig.start(trim_age="0.2s", housekeeping="0.1s")
+        async with asyncio.timeout(15):
+            while True:
+                if list(await bus.list_subjects("KV_tc_tasks", RESERVATIONS)) == ["$KV.tc_tasks.p.file.held"]:
+                    break
+                await asyncio.sleep(0.05)
+        assert [one.glob for one in await alice.reservations.list()] == ["held"]
+        (again,) = await alice.reservations.reserve("gone")
+        assert again.owner == "alice"
+    assert rig.query("SELECT outcome FROM task_attempt WHERE task = 'file.gone' AND attempt = 1") == [("released",)]
     assert rig.query("SELECT * FROM gap") == []
 
 

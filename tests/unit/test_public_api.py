@@ -19,6 +19,7 @@ PUBLIC = {
     "Agent", "AsyncClaim", "AsyncSession", "Claim", "Entry", "InboxMessage", "Sent", "SentMessage", "Session", "Task",
     "WaitResult", "connect", "init",
     "BusUnreachable", "ClaimLost", "NotFound", "NothingLeft", "OutcomeUnknown", "OwnerLost", "Refused",
+    "FileReserved", "Reservation",
     "RevisionConflict",
     "AsyncRun", "AsyncRunAgent", "BridgeAway", "Flushed", "Run", "RunAgent", "Step", "current_run", "current_step",
     "redact", "run", "traced",

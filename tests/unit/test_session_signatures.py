@@ -10,11 +10,13 @@ import pytest
 
 from tracecraft import session
 from tracecraft.async_session import AsyncSession
+from tracecraft.blocking_reservations import Reservations
 from tracecraft.blocking_runs import Runs
 from tracecraft.claim import AsyncClaim
 from tracecraft.mail import AsyncMail
 from tracecraft.memory import AsyncMemory
 from tracecraft.past_runs import AsyncRuns
+from tracecraft.reservations import AsyncReservations
 from tracecraft.session import Claim, Mail, Memory, Session, Tasks
 from tracecraft.tasklist import AsyncTasks
 
@@ -24,6 +26,7 @@ PAIRS: list[tuple[type, type]] = [
     (AsyncMail, Mail),
     (AsyncTasks, Tasks),
     (AsyncRuns, Runs),
+    (AsyncReservations, Reservations),
     (AsyncClaim, Claim),
 ]
 

@@ -9,6 +9,7 @@ TracecraftError                          1
 │   ├── TaskHeld                         3   another agent holds the task
 │   ├── TaskSettled                      3   the task is done already
 │   ├── TaskNotReady                     3   a dependency is not done yet
+│   ├── FileReserved                     3   another agent holds a file
 │   └── RevisionConflict                 3   compare-and-set: the value is no longer what you read
 ├── ClaimLost                            4   the task is no longer yours
 ├── TaskFailed                           5   a task you wait for failed or is blocked
@@ -33,8 +34,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from tracecraft_core.quotation import oneline
+
 SESSION_CLOSED: Final = "this session is closed: open another one"
 """What a `UsageError` says to every verb after `close`."""
+
+
+_SHOWN: Final = 200
+"""Characters of a glob that another agent chose, in a message."""
 
 
 class TracecraftError(Exception):
@@ -114,6 +121,30 @@ class TaskNotReady(Refused):
     def __init__(self, task: str, missing: tuple[str, ...], why: str = "") -> None:
         super().__init__(f"{task} waits for {why or ', '.join(missing) + ': not done yet'}")
         self.task, self.missing = task, missing
+
+
+class FileReserved(Refused):
+    """Another agent holds a file, or a glob that meets yours.
+
+    Attributes: ``wanted`` (path or glob that was asked for), ``glob`` (what is reserved), ``owner``, ``since``
+    (RFC 3339, server time), ``expires_in`` (seconds until the lease lapses unless renewed), ``path`` (one that both
+    match).
+    """
+
+    def __init__(
+        self, wanted: str, glob: str, owner: str, since: str | None, expires_in: float | None, path: str
+    ) -> None:
+        mine, theirs, who, both = (oneline(text, _SHOWN) for text in (wanted, glob, owner, path))
+        meeting = "" if path in (wanted, glob) else f": both match {both}"
+        reserved = "" if glob == wanted else f" (as {theirs}{meeting})"
+        when = f" since {since}" if since else ""
+        until = f", the lease lapses in {expires_in:.0f} s unless renewed" if expires_in is not None else ""
+        super().__init__(
+            f"{mine} is reserved by {who}{reserved}{when}{until}: ask {who} to release it, "
+            "wait for it, or work on other files"
+        )
+        self.wanted, self.glob, self.owner = wanted, glob, owner
+        self.since, self.expires_in, self.path = since, expires_in, path
 
 
 class RevisionConflict(Refused):

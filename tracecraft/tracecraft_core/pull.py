@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -111,6 +112,7 @@ class Puller:
         self._inbox = ""
         self._asked = 0
         self._heard = 0.0
+        self._spoke = time.monotonic()
         self._gone = False
         self._denied: NotPermitted | None = None
         self.on_recreated: Callable[[], Awaitable[None]] | None = None
@@ -161,6 +163,11 @@ class Puller:
     async def _waiting_on_server(self) -> int:
         info = await self._bus.api(f"CONSUMER.INFO.{self._stream}.{self._config['name']}")
         return int(info.get("num_pending", 0))
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the server was last heard; it gives a sign of life every `HEARTBEAT_S`."""
+        return time.monotonic() - self._spoke
 
     def ready(self) -> list[Delivery]:
         """Take everything that has arrived, without waiting."""
@@ -258,7 +265,7 @@ class Puller:
             await self.on_recreated()
 
     async def _on_message(self, msg: Msg) -> None:
-        self._heard = asyncio.get_running_loop().time()
+        self._heard, self._spoke = asyncio.get_running_loop().time(), time.monotonic()
         status = msg.headers.get("Status") if msg.headers and not msg.reply.startswith("$JS.ACK") else None
         if status is not None:
             self._on_status(status, (msg.headers or {}).get("Description", ""))

@@ -170,6 +170,12 @@ def redefined(task: str, record: TaskRecord, title: str | None, after: Sequence[
     return msgspec.structs.replace(record, title=title, after=list(after), data=data)
 
 
+def defined(record: TaskRecord | None, definition: TaskRecord) -> TaskRecord:
+    """The record, or a new one, with the title and data of another."""
+    before = record or TaskRecord(created_by=definition.created_by)
+    return msgspec.structs.replace(before, title=definition.title, data=definition.data, after=[], handoff=None)
+
+
 def same_definition(record: TaskRecord, title: str | None, after: Iterable[str], data: Any) -> bool:
     """Whether a record is what a plan asks for already."""
     return record.title == title and record.after == list(after) and record.data == data

@@ -45,13 +45,13 @@ def task_of(entry: Entry) -> tuple[str, str, int] | None:
 
 
 def on_change(batch: Batch, entry: Entry) -> None:
-    """A new state of the task's record."""
+    """A new state of the task's record; a reservation of files has its last one in its deletion."""
     key = task_of(entry)
     try:
         record = decode(_RECORD, entry.body)
     except Poison:
         return
-    if key is None or not 0 <= record.attempt <= MAX_INTEGER or entry.operation not in (None, "PUT"):
+    if key is None or not 0 <= record.attempt <= MAX_INTEGER or entry.operation not in (None, "PUT", "DEL"):
         return
     current = batch.newest_attempts.get(key)
     if record.owner is not None and (current is None or record.attempt > current.attempt):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
+from tracecraft_cli.behind_dashes import WithProgram, program
 from tracecraft_cli.options import DURATION, Common, common
 from tracecraft_cli.output import Unwritable, emit
 from tracecraft_cli.runner import guard, run
@@ -15,27 +16,8 @@ if TYPE_CHECKING:
     from tracecraft_cli.held import Memo
     from tracecraft_cli.taking import Wish
 
-_BEHIND: Final = "tracecraft.behind_the_dashes"
 
-
-class _WithCommand(click.Command):
-    """Keeps what stands behind ``--exec … --`` out of the option parser: it belongs to another program."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Cut the arguments at the ``--`` that follows ``--exec``."""
-        if "--" in args and "--exec" not in args[: args.index("--")] and not ctx.resilient_parsing:
-            raise click.UsageError(
-                "behind '--' stands a program that runs under the claim, did you mean --exec? "
-                "For example: tracecraft claim S1.parse --exec -- ./work.sh",
-                ctx,
-            )
-        if "--" in args:
-            cut = args.index("--")
-            args, ctx.meta[_BEHIND] = args[:cut], tuple(args[cut + 1 :])
-        return super().parse_args(ctx, args)
-
-
-@click.command(cls=_WithCommand)
+@click.command(cls=WithProgram, example="tracecraft claim S1.parse --exec -- ./work.sh")
 @click.argument("tasks", metavar="[TASK]...", nargs=-1)
 @click.option(
     "--next",
@@ -70,7 +52,7 @@ def command(
 
     Examples: tracecraft claim S1.parse --wait 60s; tracecraft claim --next 'S1.*' --exec -- ./work.sh
     """
-    argv: tuple[str, ...] | None = click.get_current_context().meta.get(_BEHIND)
+    argv = program()
     if executes != bool(argv):
         raise click.UsageError("--exec runs what stands behind '--': tracecraft claim S1.parse --exec -- ./work.sh")
     if bool(tasks) == (pattern is not None):
@@ -79,10 +61,10 @@ def command(
     def prepare() -> Wish:
         from tracecraft import leases
         from tracecraft_cli.taking import Wish
-        from tracecraft_core import names
+        from tracecraft_core import names, reservations
 
         for task in tasks:
-            names.task(task)
+            reservations.check_work(names.task(task))
         if pattern is not None:
             names.pattern(pattern)
         default = leases.LIVE_TTL_S if executes else leases.ONESHOT_TTL_S

@@ -1,6 +1,7 @@
 """Many agents, each a process: ``claim`` the same tasks at the same instant, or ``drain`` a list of tasks together.
 
     racers claim  COUNT          for each line on stdin all claim the task of that name at once
+    racers files  COUNT          for each line all reserve files at once: each its own of these JSON lists of globs
     racers drain  COUNT FOLDER   for one line on stdin all take tasks with claim_next until nothing is left
 
 The agents are forked after the imports and before anything is connected, so fifty cost little more than one.
@@ -8,6 +9,7 @@ The agents are forked after the imports and before anything is connected, so fif
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -38,6 +40,24 @@ def contend(number: int, gate: Gate) -> None:
                     claim.complete(f"by {session.agent}")
             except TracecraftError as error:
                 tell("refused", agent=session.agent, **facts_of(error))
+                _line(gate)
+            tell("through", agent=session.agent)
+
+
+def reserve(number: int, gate: Gate) -> None:
+    """Reserve one's own of the lists of globs that are called out; who has them keeps them until all have tried."""
+    with Session(agent=f"racer{number}") as session:
+        tell("ready", agent=session.agent)
+        while line := _line(gate):
+            choices = json.loads(line)
+            globs = choices[number % len(choices)]
+            try:
+                held = session.reservations.reserve(*globs)
+                tell("won", agent=session.agent, globs=globs, fences=[one.fence for one in held])
+                _line(gate)
+                session.reservations.release(all_=True)
+            except TracecraftError as error:
+                tell("refused", agent=session.agent, globs=globs, **facts_of(error))
                 _line(gate)
             tell("through", agent=session.agent)
 
@@ -73,6 +93,8 @@ def _child(kind: str, number: int, gate: Gate, arguments: list[str]) -> NoReturn
     try:
         if kind == "claim":
             contend(number, gate)
+        elif kind == "files":
+            reserve(number, gate)
         else:
             drain(number, gate, Path(arguments[0]))
     except BaseException as error:
