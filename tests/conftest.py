@@ -10,4 +10,7 @@ pytest_plugins = [
     "tests.support.bridge",
     "tests.support.browser",
     "tests.support.artifacts",
+    "tests.support.coding_agent",
+    "tests.support.coding_sessions",
+    "tests.support.sandbox",
 ]

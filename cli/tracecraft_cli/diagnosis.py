@@ -6,7 +6,6 @@ import datetime
 import importlib
 import importlib.metadata
 import importlib.util
-import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from tracecraft_cli.runner import SANDBOX, SANDBOX_FIX
-from tracecraft_core import bodies, local, subjects, topology
+from tracecraft_core import bodies, local, sandbox, subjects, topology
 from tracecraft_core.bodies import AgentEvent
 from tracecraft_core.errors import BusUnreachable, Malformed, NotFound, StackError, TracecraftError
 from tracecraft_core.pull import Puller, watcher_config
@@ -62,7 +61,7 @@ async def diagnose(resolved: Settings) -> list[Finding]:
     try:
         findings += await _on_the_bus(resolved)
     except BusUnreachable as error:
-        findings += [unreachable(error, os.environ.get(SANDBOX) == "1", resolved.origin.get("server", "default"))]
+        findings += [unreachable(error, _sandboxed(), resolved.origin.get("server", "default"))]
     except TracecraftError as error:
         findings.append(Finding("bad", "bus", str(error), "tracecraft status"))
     return findings
@@ -134,7 +133,7 @@ def unreachable(error: BusUnreachable, sandboxed: bool, origin: str = "default")
     """Why there is no bus, and what to do; ``origin`` is where the address comes from, as in `Settings.origin`."""
     message = f"no NATS server answers at {error.servers}: {error.reason}"
     if sandboxed:
-        return Finding("bad", "bus", f"{message} ({SANDBOX}=1)", SANDBOX_FIX)
+        return Finding("bad", "bus", f"{message} (a sandbox)", SANDBOX_FIX)
     if "uthorization" in error.reason and origin == "default":
         message += "; nothing names a server, so this is the default address, where another stack may run"
         fix = "export TRACECRAFT_DATA=the data folder of that stack, or TRACECRAFT_SERVER=nats://TOKEN@HOST:4222"
@@ -148,13 +147,17 @@ def unreachable(error: BusUnreachable, sandboxed: bool, origin: str = "default")
     return Finding("bad", "bus", message, "tracecraft serve --detach")
 
 
+def _sandboxed() -> bool:
+    return sandbox.announced() or sandbox.blocked()
+
+
 async def _on_the_bus(resolved: Settings) -> list[Finding]:
     from tracecraft_cli.health import observer
 
     async with observer(resolved) as session:
         bus = session.context.bus
         findings = [Finding("ok", "bus", f"{bus.transport.url} answers")]
-        if os.environ.get(SANDBOX) == "1":
+        if sandbox.announced():
             findings.append(Finding("warn", "sandbox", f"{SANDBOX}=1, yet the bus answers", SANDBOX_FIX))
         findings.append(version(bus.transport.server_version))
         try:

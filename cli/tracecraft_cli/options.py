@@ -24,6 +24,8 @@ FLAGS: Final = {
     "context": "NATS context.",
     "creds": "NATS .creds file.",
 }
+DIVERT: Final = "tracecraft.divert"
+"""Where the command group says who may do a command elsewhere: called with its `Common` and its context."""
 _SHORT: Final = {"project": "-p", "agent": "-a", "server": "-s"}
 
 
@@ -46,7 +48,11 @@ def common(function: Callable[..., _R]) -> Callable[..., _R]:
         if outer is not None:
             flags = {name: value if value is not None else outer.flags[name] for name, value in flags.items()}
             as_json = as_json or outer.as_json
-        return function(Common(flags, as_json), **kwargs)
+        given = Common(flags, as_json)
+        context = click.get_current_context()
+        if (divert := context.meta.get(DIVERT)) is not None:
+            divert(given, context)
+        return function(given, **kwargs)
 
     return add_options(wrapper)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from tracecraft_cli import output
+from tracecraft_core import sandbox
 from tracecraft_core.errors import BusUnreachable, ClaimLost, NotFound, TracecraftError
 
 if TYPE_CHECKING:
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 KEEP_S: Final = 20.0
 """Seconds between two renewals while a command blocks, unless a lease is so short that it needs them sooner."""
 
-SANDBOX: Final = "CODEX_SANDBOX_NETWORK_DISABLED"
+SANDBOX: Final = sandbox.CODEX
 """Set to 1 by Codex in a sandbox that blocks every connection, also to this machine."""
 
-SANDBOX_FIX: Final = "a sandbox blocks the network: start 'codex -c sandbox_workspace_write.network_access=true'"
+SANDBOX_FIX: Final = (
+    "a sandbox blocks the network: start 'codex -c sandbox_workspace_write.network_access=true', "
+    "or 'tracecraft relay' outside of it"
+)
+"""What helps, in one line."""
 
 
 def run(
@@ -55,8 +59,8 @@ def guard(as_json: bool, work: Callable[[], None]) -> None:
         work()
     except TracecraftError as error:
         output.fail(as_json, error)
-        if isinstance(error, BusUnreachable) and os.environ.get(SANDBOX) == "1":
-            output.note(f"tracecraft: {SANDBOX}=1: {SANDBOX_FIX}")
+        if isinstance(error, BusUnreachable) and (sandbox.announced() or sandbox.blocked()):
+            output.note(f"tracecraft: {SANDBOX_FIX}")
         _exit(error.exit_code)
     except KeyboardInterrupt:
         _exit(130)
@@ -91,6 +95,7 @@ async def _session(
     resolved = settings.load(common.flags)
     memo = Memo(resolved)
     inside.RUN.set(current_run.CurrentRun(resolved).place())
+    inside.TRACE.set(current_run.outer_trace())
     if resolved.session is None:
         resolved = dataclasses.replace(resolved, session=memo.session())
     session = AsyncSession(resolved=resolved, mode="oneshot")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
+import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tracecraft_core.errors import UsageError
 
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+LISTEN_S: Final = 0.02
+"""Seconds between two looks of a loop that no other thread can wake."""
+
 
 class BackgroundLoop:
     """An event loop on a daemon thread."""
@@ -23,8 +30,14 @@ class BackgroundLoop:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
+        if deaf():
+            self._loop.call_soon(self._listen)
         self._thread = threading.Thread(target=self._loop.run_forever, name="tracecraft", daemon=True)
         self._thread.start()
+
+    def _listen(self) -> None:
+        """Wake up now and then: what others have asked for meanwhile is done at every turn of the loop."""
+        self._loop.call_later(LISTEN_S, self._listen)
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine on the loop and return its result, from any thread but the loop's own.
@@ -70,6 +83,42 @@ class BackgroundLoop:
             return function()
 
         return self.run(work())
+
+
+@functools.cache
+def deaf() -> bool:
+    """Whether threads cannot wake each other's loops: asyncio sends a byte for it, which Codex's sandbox refuses."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        try:
+            ours.send(b"x")
+        except OSError:
+            return True
+    return False
+
+
+async def result_of(future: Future[_T]) -> _T:
+    """The result of what runs on another loop; cancelling this cancels that."""
+    if not deaf():
+        return await asyncio.wrap_future(future)
+    try:
+        while not future.done():  # noqa: ASYNC110  # nothing could wake us
+            await asyncio.sleep(LISTEN_S)
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
+    return future.result()
+
+
+async def in_thread(function: Callable[..., _T], *arguments: object) -> _T:
+    """`asyncio.to_thread`, where a thread can wake the caller's loop and where it cannot."""
+    if not deaf():
+        return await asyncio.to_thread(function, *arguments)
+    pool = ThreadPoolExecutor(1)  # not the loop's own, for whose end asyncio.run would wait without hearing of it
+    try:
+        return await result_of(pool.submit(copy_context().run, functools.partial(function, *arguments)))
+    finally:
+        pool.shutdown(wait=False)
 
 
 _current: BackgroundLoop | None = None

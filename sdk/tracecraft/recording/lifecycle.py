@@ -29,7 +29,7 @@ from tracecraft_core.run_events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tracecraft.recording.flushed import Flushed
     from tracecraft.recording.plan import Plan
@@ -49,6 +49,8 @@ class Lifecycle:
         self.book = Logbook(settings.project, plan.id, settings.agent, trace, inside)
         if plan.purpose in ("fork", "replay"):
             self.book.cause = plan.purpose
+        self.before_end: list[Callable[[], object]] = []
+        """Called before the end is recorded: a framework may tell of its work in another thread, a moment late."""
         self.summary: Flushed | None = None
         self._recorder: Recorder | None = None
         self._sampler: SystemMetrics | None = None
@@ -111,6 +113,7 @@ class Lifecycle:
                 forked_from=plan.forked_from,
                 forked_at=plan.forked_at,
                 trace=plan.trace.trace if plan.trace else None,
+                span=plan.trace.span if plan.trace else None,
                 origin=origin.origin(),
             )
             book.event(book.agent, "started", started)
@@ -138,6 +141,8 @@ class Lifecycle:
             raise UsageError(f"run {self.plan.id} has not begun")
         if summary is not None:
             return summary
+        while self.before_end:
+            self.before_end.pop()()
         if self._sampler is not None:
             self._sampler.stop()
         final = self._last_event(recorder, error, status, moment(time))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
 import functools
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tracecraft.loop import background
+from tracecraft.loop import background, result_of
 from tracecraft.recording.flushed import Flushed
 from tracecraft.recording.intent import intent_of
 from tracecraft.recording.spool import spools
@@ -137,13 +136,13 @@ class Recorder:
 
     async def flush_async(self, timeout: float | None = 30.0) -> Flushed:
         """`flush`, for any event loop."""
-        return await asyncio.wrap_future(background().start(self._writer().flush(timeout)))
+        return await result_of(background().start(self._writer().flush(timeout)))
 
     async def settle(self, timeout: float = SETTLE_S) -> None:
         """Wait until the log has the events taken so far; up to ``timeout`` seconds, and only while it takes them."""
         writer = self._now
         if writer is not None and not writer.closed and writer.behind:
-            await asyncio.wrap_future(background().start(writer.settle(timeout)))
+            await result_of(background().start(writer.settle(timeout)))
 
     def close(self, final: tuple[str, str, bytes] | None = None, timeout: float = 30.0) -> Flushed:
         """Wait for uploads, record ``final`` (agent, event, body) as the last event, flush, and stop.
@@ -160,7 +159,7 @@ class Recorder:
     async def close_async(self, final: tuple[str, str, bytes] | None = None, timeout: float = 30.0) -> Flushed:
         """`close`, for any event loop."""
         _open.discard(self)
-        return await asyncio.wrap_future(background().start(self._writer().close(final, timeout)))
+        return await result_of(background().start(self._writer().close(final, timeout)))
 
     def finish(self, timeout: float, waited: float) -> None:
         """The process ends: deliver for up to ``timeout`` seconds, and say where the rest lies."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
+from tracecraft.loop import in_thread
 from tracecraft.recording.agent import AsyncRunAgent, RunAgent
 from tracecraft.recording.lifecycle import Lifecycle
 from tracecraft.recording.logbook import now
@@ -192,7 +192,7 @@ class AsyncRun(_Run):
         ``time`` is when it ended, in seconds since 1970 (default: now).
         """
         self.over = True
-        return await asyncio.to_thread(self._life.end, error, status, time)
+        return await in_thread(self._life.end, error, status, time)
 
     async def flush(self, timeout: float | None = 30.0) -> Flushed:
         """Wait up to ``timeout`` seconds (``None``: for ever) until all that was logged so far is acknowledged."""

@@ -20,7 +20,7 @@ import msgspec
 from tracecraft.recording.position import Position
 from tracecraft.recording.reader import Reader, load
 from tracecraft.recording.spool_status import SpoolStatus
-from tracecraft_core import settings
+from tracecraft_core import sandbox, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,14 +72,19 @@ class Held:
 
 
 def root() -> Path:
-    """Where the spool is."""
+    """Where the spool is; in a sandbox without network in the workspace, where a relay finds it."""
     chosen = os.environ.get(VARIABLE)
-    return Path(chosen).expanduser() if chosen else settings.state_dir() / "spool"
+    if chosen:
+        return Path(chosen).expanduser()
+    return sandbox.spool() if sandbox.inside() else settings.state_dir() / "spool"
 
 
 def create(owner: Owner, where: Path | None = None) -> Held:
     """Make the folder of a new writer in a spool (default: `root`). Raises ``OSError``."""
-    run = (where or root()) / owner.project / owner.run
+    base = where or root()
+    if base.name == sandbox.SPOOL and base.parent.parts[-2:] == sandbox.FOLDER.parts:
+        sandbox.prepare(base.parent)
+    run = base / owner.project / owner.run
     path, new = run / owner.writer, run / f".{owner.writer}{_NEW}"
     for attempt in range(3):
         run.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,90 @@
+"""What lies in a relay's folder, for people: what is queued, what runs, and what became of the rest."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+from tracecraft_cli.output import emit, note, table
+from tracecraft_cli.relay import papers
+from tracecraft_cli.relay.folder import Suspicious
+from tracecraft_cli.relay.spot import Spot
+from tracecraft_core import sandbox
+from tracecraft_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tracecraft_cli.relay.papers import Answer, Request
+
+OUTPUT: Final = 4_000
+"""Most characters of what a command has printed that are shown with its receipt."""
+
+
+def show(as_json: bool, workspace: Path) -> None:
+    """Print them. Raises `UsageError` when what lies there is no relay's folder."""
+    if not (workspace / sandbox.FOLDER).exists():
+        emit(as_json, {"workspace": str(workspace), "relay": None, "requests": []}, None)
+        note(f"{workspace} has no relay and no requests")
+        return
+    try:
+        with contextlib.closing(Spot(workspace)) as spot:
+            _show(as_json, spot)
+    except (OSError, Suspicious) as error:
+        raise UsageError(f"{workspace / sandbox.FOLDER} cannot be read: {error}") from None
+
+
+def _show(as_json: bool, spot: Spot) -> None:
+    beat = spot.last_beat() if spot.alive() else None
+    found = [_done(spot, answer) for answer in spot.receipts()]
+    for ids, taken in ((spot.taken(), True), (spot.waiting(), False)):
+        found += [_standing(id_, spot.standing(id_, taken=taken), taken) for id_ in ids]
+    found.sort(key=lambda one: str(one["request"]))
+    relay = {"pid": beat.pid, "host": beat.host, "project": beat.project, "agent": beat.agent} if beat else None
+    result = {"workspace": str(spot.workspace), "relay": relay, "requests": found}
+    rows = [[str(one[name]) if one[name] is not None else "-" for name in _COLUMNS] for one in found]
+    emit(as_json, result, table(list(_COLUMNS.values()), rows) if rows else None)
+    if beat is not None:
+        note(f"a relay runs: process {beat.pid} on {beat.host}, project {beat.project}")
+    else:
+        note(f"no relay runs: outside of the sandbox start 'tracecraft relay {spot.workspace}'")
+
+
+_COLUMNS: Final = {
+    "request": "request",
+    "state": "state",
+    "agent": "agent",
+    "command": "command",
+    "exit_code": "exit",
+    "message": "why",
+}
+
+
+def _done(spot: Spot, answer: Answer) -> dict[str, Any]:
+    return {
+        "request": answer.id,
+        "state": answer.state,
+        "agent": answer.agent,
+        "command": answer.command,
+        "exit_code": answer.exit_code,
+        "message": answer.message,
+        "queued_at": answer.queued_at,
+        "ended_at": answer.ended_at,
+        "stdout": spot.printed(answer.id, papers.OUT, OUTPUT),
+        "stderr": spot.printed(answer.id, papers.ERR, OUTPUT),
+    }
+
+
+def _standing(id_: str, request: Request | None, taken: bool) -> dict[str, Any]:
+    return {
+        "request": id_,
+        "state": "running" if taken else "queued",
+        "agent": request.agent if request else None,
+        "command": " ".join(request.command) if request else "?",
+        "exit_code": None,
+        "message": None,
+        "queued_at": request.time if request else None,
+        "ended_at": None,
+        "stdout": "",
+        "stderr": "",
+    }

@@ -1,0 +1,453 @@
+"""Relays and clients that are killed or paused, folders without room, and requests that mean harm."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from tests.support.cli import CommandLine
+from tests.support.recording import logged
+from tests.support.sandbox import AGENT, Sandbox
+from tracecraft.recording import spool
+from tracecraft.recording.intent import Intent
+from tracecraft.recording.journal import Journal
+from tracecraft.recording.position import Position
+from tracecraft_cli.relay import papers
+from tracecraft_cli.relay.ledger import Entry, Ledger, home
+from tracecraft_core import ids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tracecraft_stack.nats_server import NatsServer
+
+
+def value(sandbox: Sandbox, key: str) -> Any:
+    done = sandbox.outside("memory", "get", key, "--json", "--default", "null")
+    return json.loads(done.stdout)["result"]["value"]
+
+
+def queued(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 75, (done.returncode, done.stderr)
+    return done.stderr.split()[3].rstrip(",")
+
+
+@pytest.fixture
+def own_outside(own_nats: NatsServer, project: str) -> Iterator[CommandLine]:
+    runner = CommandLine(own_nats.url, project)
+    yield runner
+    runner.close()
+
+
+@pytest.fixture
+def own_sandbox(sandbox: Sandbox, own_outside: CommandLine) -> Sandbox:
+    """A sandbox whose bus can be paused."""
+    sandbox.outside = own_outside
+    return sandbox
+
+
+# -- killed and paused -----------------------------------------------------------------------------------------------
+
+
+def test_a_write_under_which_the_relay_is_killed_is_unknown_and_not_done_again(
+    own_sandbox: Sandbox, own_nats: NatsServer
+) -> None:
+    sandbox = own_sandbox
+    relay = sandbox.relay()
+    assert sandbox("memory", "incr", "n").returncode == 0
+    own_nats.pause()
+    client = sandbox.popen("memory", "incr", "n")
+    sandbox.until(lambda: [one for one in sandbox.status().values() if one["state"] == "running"])
+    [(id_, _)] = sandbox.status().items()
+    entered = home(sandbox.workspace) / "ledger.jsonl"
+    sandbox.until(lambda: id_ in entered.read_text("utf-8"))
+    relay.kill()
+    _, stderr = client.communicate(timeout=60)
+    assert (client.returncode, "may or may not have been done" in stderr) == (69, True), stderr
+    own_nats.resume()
+    sandbox.relay()
+    answer = sandbox.answer(id_)
+    assert (answer.state, answer.exit_code) == ("unknown", 69)
+    assert sandbox.status()[id_]["message"].startswith("the relay was killed while it ran this")
+    assert sandbox("memory", "incr", "m").returncode == 0, "it goes on"
+    assert value(sandbox, "n") in (1, 2)
+    begun = [line for line in entered.read_text("utf-8").splitlines() if id_ in line and '"running"' in line]
+    assert len(begun) == 1
+
+
+def test_what_a_killed_relay_had_done_and_not_answered_is_answered_and_not_done_again(sandbox: Sandbox) -> None:
+    id_ = queued(sandbox("memory", "incr", "n"))
+    (sandbox.folder / papers.TAKEN).mkdir()
+    (sandbox.folder / papers.REQUESTS / id_).rename(sandbox.folder / papers.TAKEN / id_)
+    with contextlib.closing(Ledger.open(sandbox.workspace)) as ledger:
+        ledger.enter(Entry(id=id_, state="running", command="memory incr", agent=AGENT, time=1.0))
+        ledger.enter(Entry(id=id_, state="acked", command="memory incr", agent=AGENT, time=2.0))
+    sandbox.relay().stop()
+    answer = sandbox.answer(id_)
+    assert (answer.state, answer.exit_code) == ("acked", 0)
+    assert value(sandbox, "n") is None, "it was not done a second time"
+    assert not sandbox.taken()
+
+
+def test_what_a_killed_relay_had_taken_and_not_begun_is_done_once(sandbox: Sandbox) -> None:
+    ids = [queued(sandbox("memory", "set", "k", str(number))) for number in range(2)]
+    (sandbox.folder / papers.TAKEN).mkdir()
+    (sandbox.folder / papers.REQUESTS / ids[0]).rename(sandbox.folder / papers.TAKEN / ids[0])
+    sandbox.relay()
+    assert [sandbox.answer(id_).state for id_ in ids] == ["acked"] * 2
+    assert value(sandbox, "k") == 1, "in their order"
+
+
+def test_a_request_that_comes_again_is_not_done_again(sandbox: Sandbox) -> None:
+    sandbox.relay()
+    fields = {"command": ["memory", "incr"], "arguments": ["n"]}
+    id_ = sandbox.forge(**fields)
+    assert sandbox.answer(id_).state == "acked"
+    sandbox.forge(id=id_, **fields)
+    sandbox.until(lambda: not sandbox.waiting() and not sandbox.taken())
+    sandbox.relays.pop().stop()
+    sandbox.forge(id=id_, **fields)
+    sandbox.relay()
+    sandbox.until(lambda: not sandbox.waiting() and not sandbox.taken())
+    assert value(sandbox, "n") == 1
+
+
+@pytest.mark.parametrize("how", ["kill", "terminate"])
+def test_when_the_client_dies_what_it_waits_for_is_ended_outside(sandbox: Sandbox, how: str) -> None:
+    sandbox.relay()
+    client = sandbox.popen("wait-for", "T")
+    sandbox.until(lambda: [one for one in sandbox.status().values() if one["state"] == "running"])
+    [id_] = sandbox.status()
+    getattr(client, how)()
+    answer = sandbox.answer(id_)
+    assert (answer.state, (answer.message or "").partition(":")[0]) == ("cancelled", "its client has gone")
+
+
+def test_a_client_that_was_killed_before_the_relay_came_is_not_served(sandbox: Sandbox) -> None:
+    relay = sandbox.relay()
+    relay.pause()
+    client = sandbox.popen("memory", "incr", "n")
+    sandbox.until(lambda: [name for name in sandbox.waiting() if name[0] != "."])  # it appears whole, by a rename
+    client.kill()
+    client.wait()
+    [id_] = sandbox.waiting()
+    relay.resume()
+    assert sandbox.answer(id_).state == "cancelled"
+    assert value(sandbox, "n") is None
+
+
+def test_a_paused_relay_is_given_up_and_a_write_is_queued_and_done_once_later(sandbox: Sandbox) -> None:
+    relay = sandbox.relay()
+    relay.pause()
+    id_ = queued(sandbox("memory", "incr", "n"))
+    assert sandbox.status()[id_]["state"] == "queued"
+    relay.resume()
+    assert sandbox.answer(id_).exit_code == 0
+    assert value(sandbox, "n") == 1
+
+
+def test_what_needs_an_answer_is_taken_back_from_a_paused_relay(sandbox: Sandbox) -> None:
+    relay = sandbox.relay()
+    relay.pause()
+    done = sandbox("claim", "T")
+    assert (done.returncode, "no relay runs" in done.stderr) == (69, True)
+    relay.resume()
+    assert sandbox("memory", "set", "k", "1").returncode == 0
+    assert sandbox.outside("claim", "T", agent="w1").returncode == 0, "nobody has claimed it"
+
+
+def test_a_relay_that_is_stopped_ends_what_it_runs_and_leaves_what_it_has_not_begun(sandbox: Sandbox) -> None:
+    relay = sandbox.relay()
+    client = sandbox.popen("wait-for", "T")
+    sandbox.until(lambda: [one for one in sandbox.status().values() if one["state"] == "running"])
+    relay.stop()
+    _, stderr = client.communicate(timeout=30)
+    assert (client.returncode, "the relay was stopped" in stderr) == (69, True), stderr
+    assert queued(sandbox("send", "w", "x"))
+
+
+def test_when_the_bus_is_away_a_queued_write_says_so_in_its_receipt(own_sandbox: Sandbox, own_nats: NatsServer) -> None:
+    id_ = queued(own_sandbox("memory", "set", "k", "1"))
+    own_nats.stop()
+    own_sandbox.relay()
+    answer = own_sandbox.answer(id_)
+    assert (answer.state, answer.exit_code) == ("acked", 69)
+    assert "no NATS server answers" in own_sandbox.status()[id_]["stderr"]
+
+
+# -- no room ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_workspace(sandbox: Sandbox) -> Iterator[Sandbox]:
+    """A sandbox whose workspace has room for next to nothing; skips when we may not mount one."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(sandbox.workspace)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root can mount a small disk")
+    try:
+        (sandbox.workspace / ".git").mkdir()
+        yield sandbox
+    finally:
+        sandbox.close()
+        subprocess.run(["umount", "-l", str(sandbox.workspace)], check=True)
+
+
+def test_a_full_workspace_is_told_and_nothing_is_left_half(small_workspace: Sandbox) -> None:
+    sandbox = small_workspace
+    done = sandbox("memory", "set", "k", "-", input="x" * 200_000)
+    assert done.returncode == 69
+    assert "takes no request (No space left on device): nothing was done" in done.stderr
+    assert sandbox.waiting() == []
+    assert sandbox("memory", "set", "k", "1").returncode == 75, "there is room for a small one"
+
+
+def test_output_for_which_the_workspace_has_no_room_is_cut_and_said_to_be(small_workspace: Sandbox) -> None:
+    sandbox = small_workspace
+    sandbox.outside("memory", "set", "k", "-", input="x" * 200_000)
+    sandbox.relay()
+    done = sandbox("memory", "get", "k")
+    assert "the relay has cut the output" in done.stderr
+    assert 0 < len(done.stdout) < 200_000
+
+
+def test_a_folder_that_cannot_be_one_is_told(sandbox: Sandbox) -> None:
+    sandbox.folder.parent.mkdir()
+    sandbox.folder.write_text("no folder", encoding="utf-8")
+    done = sandbox("memory", "set", "k", "1")
+    assert (done.returncode, "takes no request" in done.stderr) == (69, True)
+    refused = sandbox.outside("relay", str(sandbox.workspace))
+    assert (refused.returncode, "cannot have a relay" in refused.stderr) == (2, True)
+
+
+# -- requests that mean harm -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A file outside of the workspace."""
+    path = tmp_path / "secret.yaml"
+    path.write_text("tasks: [{id: SECRET}]", encoding="utf-8")
+    return path
+
+
+def assert_untold(sandbox: Sandbox) -> None:
+    """Nothing of the secret is in the workspace or on the bus."""
+    for path in sandbox.workspace.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert b"SECRET" not in path.read_bytes(), path
+    assert sandbox.outside("tasks").stdout == ""
+
+
+@pytest.mark.parametrize("what", ["request.json", "attached", "stdin", "folder", "taken"])
+def test_a_link_to_a_file_outside_is_refused(sandbox: Sandbox, secret: Path, what: str) -> None:
+    sandbox.relay()
+    id_ = papers.new_id()
+    stdin = what == "stdin"
+    fields = {"command": ["plan", "apply"], "arguments": ["-" if stdin else "plan.yaml"], "stdin": stdin}
+    request = {"id": id_, "agent": AGENT, "wait": False, "time": 1.0, "attached": None if stdin else "plan.yaml"}
+    new = sandbox.folder / papers.REQUESTS / f".{id_}"
+    new.mkdir()
+    (new / "request.json").write_text(json.dumps(request | fields), encoding="utf-8")
+    if what in ("folder", "taken"):
+        moved = new.rename(sandbox.workspace / "elsewhere")
+        (moved / "attached").write_text("tasks: []", encoding="utf-8")
+        if what == "folder":
+            new.symlink_to(moved)
+        else:
+            (moved / "attached").unlink()
+            (moved / "attached").symlink_to(secret.parent)
+            moved.rename(new)
+    else:
+        (new / what).unlink(missing_ok=True)
+        (new / what).symlink_to(secret)
+    new.rename(new.with_name(id_))
+    assert sandbox.answer(id_).state == "refused"
+    assert secret.exists()
+    assert_untold(sandbox)
+
+
+def test_a_hard_link_to_a_file_outside_is_refused(sandbox: Sandbox, secret: Path) -> None:
+    sandbox.relay()
+    id_ = papers.new_id()
+    fields = {"command": ["plan", "apply"], "arguments": ["x"], "attached": "x", "wait": False, "time": 1.0}
+    place = sandbox.folder / papers.REQUESTS / f".{id_}"
+    place.mkdir()
+    (place / "attached").hardlink_to(secret)
+    (place / "request.json").write_text(json.dumps({"id": id_, "agent": AGENT} | fields), encoding="utf-8")
+    place.rename(place.with_name(id_))
+    assert sandbox.answer(id_).message == "attached has another name elsewhere"
+    assert_untold(sandbox)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not JSON",
+        b"[]",
+        b"[" * 100_000,
+        b'{"id": 1}',
+        b"\xff\xfe",
+        bytes(papers.MAX_PAPER + 1),
+        b'{"id": "%s", "agent": "a", "wait": false, "time": 1, "command": ["tasks"], "extra": 1}',
+        b'{"id": "1795388917622703-d10551bf9e92", "agent": "a", "wait": false, "time": 1, "command": ["send"]}',
+    ],
+    ids=["empty", "not-json", "list", "deep", "fields", "utf-8", "huge", "unknown-field", "another-id"],
+)
+def test_what_is_no_request_is_refused_and_the_next_one_is_served(sandbox: Sandbox, content: bytes) -> None:
+    sandbox.relay()
+    id_ = papers.new_id()
+    sandbox.place(id_, content.replace(b"%s", id_.encode()))
+    assert sandbox.answer(id_).state == "refused"
+    assert sandbox("memory", "set", "k", "1").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"command": ["claim"], "options": [["--exec", None]], "arguments": ["T", "--", "touch", "OWNED"]},
+        {"command": ["run", "exec"], "arguments": ["x", "--", "touch", "OWNED"]},
+        {"command": ["complete"], "options": [["--verify", "touch OWNED"]], "arguments": ["T"]},
+        {"command": ["serve"]},
+        {"command": ["runs"], "arguments": ["export", "x"]},
+        {"command": ["memory", "set"], "options": [["--server", "nats://elsewhere"]], "arguments": ["k", "1"]},
+        {"command": ["memory", "set"], "arguments": ["k", "1"], "environment": {"LD_PRELOAD": "x.so"}},
+        {"command": ["memory", "set"], "arguments": ["k", "1"], "project": "foreign"},
+        {"command": ["memory", "set"], "arguments": ["k", "1"], "agent": "../x"},
+        {"command": ["wait-for"], "arguments": ["T"]},
+    ],
+    ids=["exec", "run-exec", "verify", "serve", "sub-command", "server", "preload", "project", "agent", "nobody-waits"],
+)
+def test_what_a_relay_does_not_do_is_refused(sandbox: Sandbox, fields: dict[str, Any]) -> None:
+    sandbox.relay()
+    answer = sandbox.answer(sandbox.forge(**fields))
+    assert (answer.state, answer.exit_code) == ("refused", 1)
+    assert not list(sandbox.workspace.parent.rglob("OWNED"))
+    assert value(sandbox, "k") is None
+
+
+def test_names_that_are_no_requests_are_left_alone(sandbox: Sandbox) -> None:
+    sandbox.relay()
+    requests = sandbox.folder / papers.REQUESTS
+    for name in ("..x", "x" * 200, "1795388917622703-d10551bf9e92 ", "a\nb"):
+        (requests / name).mkdir()
+    assert sandbox("memory", "set", "k", "1").returncode == 0
+    assert len(sandbox.waiting()) == 4
+
+
+def test_answers_go_where_the_folder_was_and_not_where_a_link_leads(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.relay()
+    target = tmp_path / "target"
+    target.mkdir()
+    (sandbox.folder / papers.ANSWERS).rename(sandbox.folder / "moved")
+    (sandbox.folder / papers.ANSWERS).symlink_to(target)
+    id_ = sandbox.forge(command=["memory", "set"], arguments=["k", "1"])
+    sandbox.until((sandbox.folder / "moved" / f"{id_}.json").exists)
+    assert not list(target.iterdir())
+
+
+def test_the_settings_of_the_workspace_have_no_say_in_what_a_relay_runs(sandbox: Sandbox) -> None:
+    sandbox.relay()
+    (sandbox.workspace / ".tracecraft.toml").write_text('server = "nats://127.0.0.1:9"', encoding="utf-8")
+    (sandbox.workspace / "tracecraft_cli.py").write_text("raise SystemExit(9)", encoding="utf-8")
+    assert sandbox.answer(sandbox.forge(command=["memory", "set"], arguments=["k", "1"])).exit_code == 0
+
+
+# -- records that mean harm ------------------------------------------------------------------------------------------
+
+
+class Forged:
+    """A writer's folder in the workspace, as if a process had left it."""
+
+    def __init__(self, sandbox: Sandbox, **owner: str) -> None:
+        self.sandbox = sandbox
+        given = {"project": sandbox.outside.project, "run": "r1", "writer": ids.fresh(), "agent": AGENT, "server": "x"}
+        self._held = spool.create(msgspec.convert(given | owner, spool.Owner), sandbox.folder / "spool")
+        self.path = self._held.path
+        self._journal = Journal(self.path, Position.open(self.path))
+
+    def record(self, agent: str = AGENT, event: str = "log") -> None:
+        self._journal.event(agent, event, json.dumps({"text": "1", "time": 1}).encode())
+
+    def upload(self, path: Path, id_: str = "u1") -> None:
+        (self.path / spool.UPLOADS).mkdir(exist_ok=True)
+        intent = json.dumps({"id": id_, "path": str(path), "name": "stolen", "agent": AGENT})
+        (self.path / spool.UPLOADS / f"{id_}.json").write_text(intent, encoding="utf-8")
+
+    def left(self) -> str:
+        """The process is gone; what a relay says of it."""
+        self._journal.close()
+        self._held.release()
+        done = self.sandbox.outside("relay", str(self.sandbox.workspace), "--once")
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+
+async def test_what_is_recorded_honestly_is_delivered(sandbox: Sandbox, nats: NatsServer) -> None:
+    forged = Forged(sandbox)
+    forged.record()
+    assert "1 events and 0 files of run r1 delivered" in forged.left()
+    assert len(await logged(nats.url, sandbox.outside.project)) == 1
+
+
+@pytest.mark.parametrize(
+    ("agent", "event", "owner"),
+    [
+        ("_tracecraft", "crashed", {}),
+        ("a.b", "log", {}),
+        (AGENT, "no-such", {}),
+        (AGENT, "log", {"project": "foreign"}),
+        (AGENT, "log", {"agent": "*"}),
+    ],
+    ids=["the bridge", "a subject", "an event", "a project", "an owner"],
+)
+async def test_a_journal_that_speaks_for_others_is_not_delivered(
+    sandbox: Sandbox, nats: NatsServer, agent: str, event: str, owner: dict[str, str]
+) -> None:
+    forged = Forged(sandbox, **owner)
+    forged.record(agent, event)
+    assert "has recorded of run r1 is not delivered" in forged.left()
+    assert not await logged(nats.url, sandbox.outside.project)
+    assert not await logged(nats.url, "foreign")
+
+
+async def test_a_file_outside_of_the_workspace_is_not_uploaded(
+    sandbox: Sandbox, nats: NatsServer, secret: Path
+) -> None:
+    forged = Forged(sandbox)
+    forged.record()
+    forged.upload(secret)
+    (sandbox.workspace / "link").symlink_to(secret)
+    forged.upload(sandbox.workspace / "link", "u2")
+    forged.upload(sandbox.workspace / "sub/../../secret.yaml", "u3")
+    said = forged.left()
+    assert said.count("the file stolen is not delivered") == 3
+    assert len(await logged(nats.url, sandbox.outside.project)) == 1
+
+
+@pytest.mark.parametrize("name", ["position", "lock", "uploads", "owner.json"])
+def test_a_link_among_the_records_leads_nowhere(sandbox: Sandbox, nats: NatsServer, secret: Path, name: str) -> None:
+    forged = Forged(sandbox)
+    forged.record()
+    said = secret.read_bytes()
+    path = forged.path / name
+    path.unlink(missing_ok=True)
+    path.symlink_to(secret.parent if name == "uploads" else secret)
+    assert "is not delivered" in forged.left()
+    assert secret.read_bytes() == said
+    assert not asyncio.run(logged(nats.url, sandbox.outside.project))
+
+
+def test_an_intent_can_be_read(tmp_path: Path) -> None:
+    """The forged ones have the form of ours: else they would be refused for another reason."""
+    raw = json.dumps({"id": "u1", "path": "/x", "name": "stolen", "agent": AGENT}).encode()
+    assert msgspec.json.decode(raw, type=Intent).path == "/x"
