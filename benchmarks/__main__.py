@@ -24,6 +24,8 @@ NAMES = (
     "queries",
     "artifacts",
     "bundles",
+    "otlp",
+    "frameworks",
 )
 
 

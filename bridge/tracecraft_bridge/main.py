@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     except TracecraftError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
-        _fail(f"cannot listen: {error}; choose another address with TRACECRAFT_BRIDGE_LISTEN", 1)
+        _fail(f"cannot listen: {error}; choose another address with TRACECRAFT_BRIDGE_LISTEN or _OTLP_LISTEN", 1)
 
 
 def _want_rebuild() -> None:

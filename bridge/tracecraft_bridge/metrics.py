@@ -58,6 +58,16 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.otlp_requests = Histogram(
+            f"{prefix}otlp_request_seconds",
+            "From an export request to its answer.",
+            ["signal", "code"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.otlp_items = Counter(
+            f"{prefix}otlp_items", "Spans, log records and data points.", ["signal", "outcome"], registry=registry
+        )
         self.lag_messages = Gauge(f"{prefix}lag_messages", "Messages not mirrored yet.", registry=registry)
         self.lag_seconds = Gauge(
             f"{prefix}lag_seconds", "Age of the newest mirrored message while others wait.", registry=registry

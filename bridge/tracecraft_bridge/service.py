@@ -36,11 +36,12 @@ from tracecraft_bridge.revisions import Revisions
 from tracecraft_bridge.run_retention import RunRetention
 from tracecraft_bridge.schema import migrate
 from tracecraft_core.bus import Bus
-from tracecraft_core.errors import BusUnreachable
+from tracecraft_core.errors import BusUnreachable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from tracecraft_bridge.otlp.door import Door
     from tracecraft_bridge.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -69,8 +70,23 @@ class Service:
         self._store = ObjectStore(settings.store)
         self._projector = Projector()
         self._mirror = Mirror(self._bus, settings.batch, self._health, self._metrics, self._progress, self._projector)
+        self._door = self._open_door()
         self._stopped = asyncio.Event()
         self._leading = False
+
+    def _open_door(self) -> Door | None:
+        """The receiver of OpenTelemetry, if there is to be one; protobuf is loaded only then."""
+        if self._settings.otlp is None:
+            return None
+        try:
+            from tracecraft_bridge.otlp.door import Door
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"TRACECRAFT_OTLP_TOKEN is set and {error.name} is missing: pip install 'tracecraft-nats[bridge]'"
+            ) from None
+
+        store = None if self._settings.store is None else self._store
+        return Door(self._settings, self._settings.otlp, store, self._progress, self._metrics, self._health)
 
     def stop(self) -> None:
         """End `run` soon, after the batch at hand."""
@@ -83,6 +99,8 @@ class Service:
         """Be a bridge until told to stop."""
         self._listener.start()
         logger.info("health and metrics at http://%s:%d", *self._listener.address)
+        if self._door is not None:
+            self._door.start()
         work = asyncio.create_task(self._work())
         stopped = asyncio.create_task(self._stopped.wait())
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -93,6 +111,8 @@ class Service:
             with contextlib.suppress(asyncio.CancelledError):
                 await work
         finally:
+            if self._door is not None:
+                await self._door.stop()
             await self._bus.close()
             self._store.close()
             self._listener.stop()
@@ -163,6 +183,7 @@ class Service:
             self._steadily("housekeeping", self._housekeeping),
             self._steadily("sweep of the artifact store", self._sweep),
             self._steadily("bundles", self._bundles),
+            *([] if self._door is None else [self._steadily("silent telemetry", self._door.end_silent)]),
         ]
 
     async def _steadily(self, name: str, duty: Callable[[Connection], Awaitable[None]]) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_bridge.artifacts.settings import StoreSettings, store_from_environment
+from tracecraft_core import names
 from tracecraft_core.errors import UsageError
+from tracecraft_core.settings import DEFAULT_PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +21,10 @@ _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)")
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 DEFAULT_LISTEN: Final = "127.0.0.1:9464"
+DEFAULT_OTLP: Final = "127.0.0.1:4318"
+"""Where every exporter of OTLP/HTTP sends when it is told nothing."""
+SHORTEST_TOKEN: Final = 16
+"""Characters."""
 MAX_BATCH: Final = 20_000
 
 VARIABLES: Final = """\
@@ -37,7 +43,22 @@ VARIABLES: Final = """\
   TRACECRAFT_S3_PUBLIC_ENDPOINT  how agents reach it, when not by the same URL
   TRACECRAFT_S3_URL_EXPIRY   how long the URL of one object is good (default 15m)
   TRACECRAFT_BLOB_GRACE      how long a file may lie in the store without being referenced (default 24h)
-  TRACECRAFT_BUNDLE_SEED     path of a file with the seed of an NKey (SU…) that signs bundles (default: not signed)"""
+  TRACECRAFT_BUNDLE_SEED     path of a file with the seed of an NKey (SU…) that signs bundles (default: not signed)
+  TRACECRAFT_OTLP_TOKEN      what OpenTelemetry exporters must send as bearer token; without it there is no receiver
+  TRACECRAFT_OTLP_LISTEN     where it receives OTLP/HTTP (default 127.0.0.1:4318; port 0: a free one)
+  TRACECRAFT_OTLP_PROJECT    project of telemetry that names none by tracecraft.project (default 'default')
+  TRACECRAFT_OTLP_SILENCE    after how long a run is over that only telemetry writes into (default 15m)"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtlpSettings:
+    """The receiver of OpenTelemetry."""
+
+    listen: tuple[str, int]
+    token: str = field(repr=False)
+    project: str
+    silence: float
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +80,8 @@ class Settings:
     """``None``: nothing is dropped from the database."""
     bundle_seed: bytes | None = field(default=None, repr=False)
     """Seed of the NKey that signs bundles; ``None``: they are not signed."""
+    otlp: OtlpSettings | None = None
+    """``None``: no telemetry is received."""
 
 
 def from_environment(environ: Mapping[str, str], bus: ServerOptions) -> Settings:
@@ -85,6 +108,25 @@ def from_environment(environ: Mapping[str, str], bus: ServerOptions) -> Settings
         ),
         blob_grace=_seconds("TRACECRAFT_BLOB_GRACE", environ.get("TRACECRAFT_BLOB_GRACE") or "24h", "24h"),
         bundle_seed=_seed(environ.get("TRACECRAFT_BUNDLE_SEED", "")),
+        otlp=_otlp(environ),
+    )
+
+
+def _otlp(environ: Mapping[str, str]) -> OtlpSettings | None:
+    token = environ.get("TRACECRAFT_OTLP_TOKEN", "")
+    if not token:
+        return None
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError(
+            f"TRACECRAFT_OTLP_TOKEN has {len(token)} characters: expected at least {SHORTEST_TOKEN}, ASCII without "
+            "spaces, for example what 'openssl rand -hex 24' prints"
+        )
+    name, silence = "TRACECRAFT_OTLP_LISTEN", "TRACECRAFT_OTLP_SILENCE"
+    return OtlpSettings(
+        listen=_address(name, environ.get(name) or DEFAULT_OTLP),
+        token=token,
+        project=names.project(environ.get("TRACECRAFT_OTLP_PROJECT") or DEFAULT_PROJECT),
+        silence=max(1.0, _seconds(silence, environ.get(silence) or "15m", "15m")),
     )
 
 

@@ -162,6 +162,7 @@ def _about(stack: StackState | None) -> dict[str, Any] | None:
         "started": stack.started,
         "durability": stack.durability,
         "meaning": DURABILITY.get(stack.durability, ""),
+        "otlp": {"endpoint": stack.otlp_url, "token": stack.otlp_token} if stack.otlp_url else None,
     }
 
 

@@ -48,6 +48,8 @@ class Servers:
             s3_access_key=self.seaweedfs.access_key if self.seaweedfs else "",
             s3_secret_key=self.seaweedfs.secret_key if self.seaweedfs else "",
             bridge_url=self.bridge.url if self.bridge else "",
+            otlp_url=self.bridge.otlp_url if self.bridge else "",
+            otlp_token=self.bridge.otlp_token if self.bridge else "",
             durability=str(options.durability),
             started=time.time(),
         )
@@ -102,7 +104,11 @@ def _bridge(
     postgres: PostgresServer,
     seaweedfs: SeaweedServer | None,
 ) -> BridgeServer:
-    settings = {"TRACECRAFT_SERVER": nats.url, "TRACECRAFT_POSTGRES": postgres.dsn}
+    settings = {
+        "TRACECRAFT_SERVER": nats.url,
+        "TRACECRAFT_POSTGRES": postgres.dsn,
+        "TRACECRAFT_OTLP_TOKEN": layout.secret("otlp_token"),
+    }
     if seaweedfs is not None:
         settings |= {
             "TRACECRAFT_S3_ENDPOINT": seaweedfs.endpoint,
@@ -113,6 +119,7 @@ def _bridge(
         layout.home("bridge"),
         settings=settings,
         port=ports["bridge"],
+        otlp_port=ports["otlp"],
         log=layout.log("bridge"),
         record=layout.record("bridge"),
     )

@@ -22,6 +22,7 @@ DEFAULT_PORTS: Final = {
     "postgres": 54329,  # not 5432, which a PostgreSQL of the machine may want later
     "s3": 8333,  # SeaweedFS, S3
     "bridge": 9422,  # /metrics and /healthz
+    "otlp": 4318,  # what OpenTelemetry exporters send to
     "seaweed_master": 9333,
     "seaweed_volume": 9334,
     "seaweed_filer": 9335,

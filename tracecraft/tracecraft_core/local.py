@@ -35,6 +35,10 @@ class StackState(msgspec.Struct, frozen=True, kw_only=True):
     s3_secret_key: str = ""
     bridge_url: str = ""
     """``http://127.0.0.1:<port>`` with /metrics and /healthz."""
+    otlp_url: str = ""
+    """``http://127.0.0.1:<port>``: where the bridge receives OpenTelemetry, as ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
+    otlp_token: str = ""
+    """What exporters must send: ``OTEL_EXPORTER_OTLP_HEADERS=x-tracecraft-token=<token>``."""
     durability: str = "interval"
     """``interval`` (fsync every second) or ``durable`` (fsync before every acknowledgement)."""
     started: float = 0.0

@@ -222,6 +222,7 @@ class StepRow(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens | None = None
     cost: float | None = None
     model: str | None = None
+    provider: str | None = None
 
 
 class StepsPage(Answer, frozen=True, kw_only=True):
@@ -259,6 +260,50 @@ class Outline(Answer, frozen=True, kw_only=True):
     groups: list[OutlineGroup]
     cut: bool = False
     """Whether there are more groups than one answer has room for."""
+
+
+class SearchQuestion(Question, frozen=True, kw_only=True):
+    """``runs.search`` → `SearchPage`: steps that have a text in their name, input, output or error."""
+
+    text: str
+    """Upper and lower case are the same; no pattern."""
+    sessions: bool = False
+    """Only runs that are sessions of coding agents (they have a tag ``session``)."""
+    run: str | None = None
+    agent: str | None = None
+    since: str | None = None
+    """RFC 3339; by the time at which it was recorded."""
+    limit: int = PAGE
+    cursor: str | None = None
+
+
+class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where the text was found; a step may have several."""
+
+    run: str
+    title: str
+    """The run's name."""
+    source: str | None
+    """The run's tag ``source``."""
+    step: str
+    agent: str
+    name: str
+    kind: str
+    status: str
+    started: str | None
+    where: str
+    """``name``, ``input``, ``output`` or ``error``."""
+    snippet: str
+    """The text around it."""
+    seq: int
+    """The entry of the log that has all of it."""
+
+
+class SearchPage(Answer, frozen=True, kw_only=True):
+    """What was found, the newest first."""
+
+    hits: list[SearchHit]
+    next: str | None = None
 
 
 class PlotQuestion(RunQuestion, frozen=True, kw_only=True):
@@ -621,6 +666,7 @@ VERBS: Final[dict[str, tuple[type[Question], type[Answer]]]] = {
     "runs.get": (RunQuestion, RunDetail),
     "runs.steps": (StepsList, StepsPage),
     "runs.outline": (RunQuestion, Outline),
+    "runs.search": (SearchQuestion, SearchPage),
     "runs.plot": (PlotQuestion, Plot),
     "runs.points": (PointsQuestion, PointsPage),
     "runs.verify": (VerifyQuestion, RunVerification),

@@ -85,7 +85,11 @@ class RunStarted(Body, frozen=True, kw_only=True):
     """Sequence of the log."""
     trace: str | None = None
     """W3C trace id, 32 hexadecimal digits, when a ``traceparent`` was given; else it is made of the run's id."""
+    span: str | None = None
+    """The span of that ``traceparent``, 16 hexadecimal digits: inside of it the run was started."""
     origin: Origin = Origin()
+    provisional: bool = False
+    """Name and time are a guess, made before the beginning of the run was known; a ``started`` without this counts."""
 
 
 class RunJoined(Body, frozen=True, kw_only=True):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 RUNNING: Final = "running"
 CRASHED: Final = "crashed"
+ENDED: Final = ("finished", "failed", "killed")
+"""A run in one of these may begin again."""
 MAX_NAME: Final = 400
 MAX_COMMAND: Final = 4_000
 MAX_ID: Final = 128
@@ -57,16 +59,21 @@ def touch(run: RunState, entry: Entry, identity: Identity | None) -> None:
 
 
 def on_started(batch: Batch, run: RunState, entry: Entry, event: RunStartedRaw) -> None:
-    """``started``. The first counts; a further one can only add parameters and tags."""
+    """``started``. The first counts that is not provisional; a further one adds parameters and tags.
+
+    Of a run that was ended, one that its writer wrote in its turn begins it again: it goes on where it was.
+    """
     row = run.row
     assert row is not None
     forked_at = None if event.forked_at is None else poison.bigint(event.forked_at, "forked_at")
     time = stamp(batch.time(run, entry, event.time))
     set_params(batch, run, event.params)
     set_tags(batch, run, event.tags)
-    if row.begun:
+    if row.begun and row.status in ENDED and not (batch.late or event.provisional):
+        row.status, row.ended, row.error_type, row.error_message = RUNNING, None, None, None
+    if row.begun or (event.provisional and row.name != run.run):
         return
-    row.begun, row.started, row.agent = True, time, entry.parts.agent or ""
+    row.begun, row.started, row.agent = not event.provisional, time, entry.parts.agent or ""
     row.name, row.purpose = event.name[:MAX_NAME] or run.run, event.purpose
     row.parent, row.forked_from, row.forked_at = _id(event.parent), _id(event.forked_from), forked_at
     if event.trace is not None and _TRACE.fullmatch(event.trace):

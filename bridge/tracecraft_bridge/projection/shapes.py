@@ -26,6 +26,7 @@ class RunStartedRaw(Body, frozen=True, kw_only=True):
     forked_at: int | None = None
     trace: str | None = None
     origin: Origin = Origin()
+    provisional: bool = False
 
 
 class ParamsRaw(Body, frozen=True, kw_only=True):

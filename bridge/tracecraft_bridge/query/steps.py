@@ -19,7 +19,7 @@ _COST: Final = """
     SELECT step, sum(input_tokens) FILTER (WHERE counted), sum(cache_read_tokens) FILTER (WHERE counted),
            sum(cache_write_tokens) FILTER (WHERE counted), sum(output_tokens) FILTER (WHERE counted),
            sum(reasoning_tokens) FILTER (WHERE counted), sum(amount) FILTER (WHERE currency = 'USD' AND counted),
-           (array_agg(model ORDER BY seq))[1]
+           (array_agg(model ORDER BY seq))[1], (array_agg(provider ORDER BY seq))[1]
     FROM cost_entry WHERE project = %s AND run = %s AND step = ANY(%s) GROUP BY step
 """
 
@@ -104,4 +104,5 @@ def _step(row: tuple[Any, ...], spent: tuple[Any, ...] | None) -> StepRow:
         tokens=None if spent is None else runs.token_counts(spent[:5]),
         cost=None if spent is None else money(spent[5]),
         model=None if spent is None else spent[6],
+        provider=None if spent is None else spent[7],
     )

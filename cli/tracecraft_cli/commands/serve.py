@@ -87,6 +87,8 @@ def _ready(common: Common, options: StackOptions, state: StackState, end: str) -
     ]
     if state.bridge_url:
         lines.append(f"metrics: {state.bridge_url}/metrics")
+    if state.otlp_url:
+        lines.append(f"OpenTelemetry: OTEL_EXPORTER_OTLP_ENDPOINT={state.otlp_url} (with its token: {status})")
     if other:
         lines.append(f"clients find it with: export TRACECRAFT_DATA={other}")
     emit(common.as_json, result, "\n".join(lines))
@@ -101,6 +103,7 @@ def _without_secrets(state: StackState) -> dict[str, Any]:
         "bus": f"nats://{bus.hostname}:{bus.port}",
         "monitor": state.nats_monitor_url,
         "bridge": state.bridge_url or None,
+        "otlp": state.otlp_url or None,
         "seaweedfs": state.s3_endpoint or None,
         "postgres": f"{postgres.hostname}:{postgres.port}" if state.postgres_dsn else None,
         "data": state.data,

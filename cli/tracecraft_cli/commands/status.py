@@ -53,6 +53,8 @@ def _text(found: Health) -> str:
         if part is not None:
             lines.append(_line(name, f"{part['address']} {'up' if part['up'] else 'DOWN'}"))
     if found.stack is not None:
+        if found.stack["otlp"] is not None:
+            lines.append(_line("otlp", f"{found.stack['otlp']['endpoint']} (its token: --json)"))
         lines.append(_line("durability", f"{found.stack['durability']}: {found.stack['meaning']}"))
         if found.storage is not None:
             lines += _disk(found.storage)
