@@ -15,6 +15,7 @@ NAMES = (
     "million",
     "outage",
     "waiting",
+    "hooks",
     "race",
     "order",
     "bridge",
