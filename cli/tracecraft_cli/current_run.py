@@ -1,6 +1,7 @@
 """Which run a command writes into: TRACECRAFT_RUN, else the run that this agent started in this folder or above it.
 
-The second is a hint in the user's state folder, beside the session and the claims of `held`.
+Else, inside of a coding agent, the run of its session. The second is a hint in the user's state folder, beside the
+session and the claims of `held`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tracecraft_core import names
+from tracecraft_core import coding_session, names
 from tracecraft_core.errors import UsageError
 from tracecraft_core.settings import state_dir
 
@@ -36,6 +37,11 @@ def outer_step() -> str | None:
     return words[2] if words[2].strip("0") else None
 
 
+def outer_trace() -> str | None:
+    """The ``traceparent`` of that step."""
+    return os.environ["TRACEPARENT"].strip() if outer_step() else None
+
+
 def runs_folder(settings: Settings) -> Path:
     """Where this machine keeps what it knows of the runs of a project on one bus."""
     bus = hashlib.sha256(settings.server.encode()).hexdigest()[:12]
@@ -47,12 +53,13 @@ class CurrentRun:
 
     def __init__(self, settings: Settings, folder: Path | None = None) -> None:
         self._agent = settings.agent
+        self._who = (settings.agent, settings.project)
         self._marks = runs_folder(settings) / "current" / settings.agent
         self._folder = folder or Path.cwd()
 
     def get(self) -> str | None:
-        """TRACECRAFT_RUN, or what `set` was told last in this folder, or in the nearest one above it."""
-        return from_environment() or self._remembered()
+        """TRACECRAFT_RUN, or what `set` was told last in this folder or the nearest one above it, or the session's."""
+        return from_environment() or self._remembered() or self._of_session()
 
     def place(self) -> str | None:
         """The run and the step, ``<run>/<step>``, that what is written here belongs to."""
@@ -90,6 +97,11 @@ class CurrentRun:
                 stack = self._stack(mark)
                 if run in stack:
                     self._write(mark, [one for one in stack if one != run])
+
+    def _of_session(self) -> str | None:
+        """The run of the coding agent inside of which this is, where we act as its agent."""
+        session = coding_session.find()
+        return session.run if session is not None and (session.agent, session.project) == self._who else None
 
     def _remembered(self) -> str | None:
         if not self._marks.is_dir():

@@ -26,10 +26,26 @@ def started(name: str, params: Mapping[str, Any], tags: Mapping[str, str], paren
     """A run begins here."""
     from tracecraft.recording.origin import origin
 
+    trace, span = place_in_trace()
     body = run_events.RunStarted(
-        name=name, time=now(), params=dict(params), tags=dict(tags), parent=parent, origin=origin()
+        name=name,
+        time=now(),
+        params=dict(params),
+        tags=dict(tags),
+        parent=parent,
+        trace=trace,
+        span=span,
+        origin=origin(),
     )
     return Event("started", body)
+
+
+def place_in_trace() -> tuple[str | None, str | None]:
+    """The trace and the span of ``TRACEPARENT``, inside of which whoever started this command works; or nothing."""
+    from tracecraft.recording.traceparent import parse
+
+    found = parse(os.environ.get("TRACEPARENT", ""))
+    return (None, None) if found is None else (found.trace, found.span)
 
 
 def joined() -> Event:

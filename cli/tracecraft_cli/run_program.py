@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft.queries import ask
-from tracecraft.recording.origin import origin
 from tracecraft.recording.recorder import Recorder
 from tracecraft.recording.redaction import redact
 from tracecraft_cli import execution, git_facts, run_notes
@@ -105,18 +104,10 @@ class RunProgram:
 
     def _started(self) -> Event:
         order = self._order
-        start = run_events.RunStarted(
-            name=order.name,
-            time=run_notes.now(),
-            params=dict(order.params),
-            tags=dict(order.tags),
-            parent=order.parent,
-            origin=origin(),
-        )
-        return Event("started", start)
+        return run_notes.started(order.name, order.params, order.tags, order.parent)
 
     def _environment(self) -> dict[str, str]:
-        trace = ids.trace(self._settings.project, self.run)
+        trace = run_notes.place_in_trace()[0] or ids.trace(self._settings.project, self.run)
         here = {VARIABLE: self.run, "TRACEPARENT": f"00-{trace}-{self._step}-01"}
         return execution.identity(self._settings) | here
 

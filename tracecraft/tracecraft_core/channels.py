@@ -218,6 +218,7 @@ QUESTION_EXAMPLES: Final[dict[str, queries.Question]] = {
     "runs.get": queries.RunQuestion(run="k3x9qa"),
     "runs.steps": queries.StepsList(run="k3x9qa", agent="researcher"),
     "runs.outline": queries.RunQuestion(run="k3x9qa"),
+    "runs.search": queries.SearchQuestion(text="retry budget", sessions=True),
     "runs.plot": queries.PlotQuestion(run="k3x9qa", keys=["loss"]),
     "runs.points": queries.PointsQuestion(run="k3x9qa", key="loss"),
     "runs.verify": queries.VerifyQuestion(run="k3x9qa", deep=True),

@@ -1,8 +1,9 @@
-"""Who we are and where the bus is: flag, environment, ``.tracecraft.toml``, user config, running stack, NATS context.
+"""Who we are and where the bus is: flag, environment, coding session, file, user config, running stack, NATS context.
 
 The first place that names a setting decides it, and `Settings.origin` tells which it was. Every flag has an
 environment twin ``TRACECRAFT_<NAME>``. ``.tracecraft.toml`` is looked for in the working folder and upwards. Without
-any of these, a stack that ``tracecraft serve`` runs on this machine is found by its state file.
+any of these, a stack that ``tracecraft serve`` runs on this machine is found by its state file. A process inside of a
+coding agent's session (its shell, its MCP server) is the agent that the session's sidecar made known.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tracecraft_core import contexts, local, names, urls
+from tracecraft_core import coding_session, contexts, local, names, urls
 from tracecraft_core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tracecraft_core.coding_session import CodingSession
     from tracecraft_core.transport import ServerOptions
 
 FILE: Final = ".tracecraft.toml"
@@ -81,16 +83,19 @@ class Settings:
         )
 
 
-def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None = None) -> Settings:
+def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None = None, coding: bool = True) -> Settings:
     """Resolve the settings.
 
-    ``flags`` holds what the caller was told outright (``None`` and absent mean the same). Raises `UsageError` for a
-    file that is not valid TOML or has an unknown setting and for a server that cannot be one, and `InvalidName` for a
-    project, agent or session.
+    ``flags`` holds what the caller was told outright (``None`` and absent mean the same); ``coding=False`` asks as if
+    this process ran in no coding agent. Raises `UsageError` for a file that is not valid TOML or has an unknown setting
+    and for a server that cannot be one, and `InvalidName` for a project, agent or session.
     """
     layers = _Layers()
+    session = coding_session.find() if coding else None
     layers.add({k: v for k, v in (flags or {}).items() if v is not None}, "given by the caller")
-    layers.add(_environment(), "environment variable TRACECRAFT_{}")
+    layers.add(_environment(session), "environment variable TRACECRAFT_{}")
+    if session is not None:
+        layers.add(session.layer(), session.origin())
     project_file = find_file(folder or Path.cwd())
     if project_file:
         layers.add(_toml(project_file), str(project_file))
@@ -103,11 +108,11 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
         layers.add({"agent": default_agent(project_file.parent if project_file else (folder or Path.cwd()))}, "derived")
     layers.add({"project": DEFAULT_PROJECT, "server": DEFAULT_SERVER}, "default")
     urls.check(values["server"], origin["server"])
-    session = values.get("session")
+    named = values.get("session")
     return Settings(
         project=names.project(values["project"]),
         agent=names.agent(values["agent"]),
-        session=names.session(session) if session is not None else None,
+        session=names.session(named) if named is not None else None,
         values=values,
         origin=origin,
     )
@@ -143,8 +148,10 @@ def _add_server(layers: _Layers) -> None:
         layers.add(contexts.read(selected), f"selected NATS context {selected}")
 
 
-def _environment() -> dict[str, str]:
-    return {name: os.environ[key] for name in DESCRIPTIONS if os.environ.get(key := f"TRACECRAFT_{name.upper()}")}
+def _environment(session: CodingSession | None = None) -> dict[str, str]:
+    """What the environment says, but for what a coding session has already taken into account."""
+    said = {name: os.environ[key] for name in DESCRIPTIONS if os.environ.get(key := f"TRACECRAFT_{name.upper()}")}
+    return said if session is None else {k: v for k, v in said.items() if not session.overrules(k, v)}
 
 
 def _toml(path: Path) -> dict[str, str]:

@@ -58,6 +58,8 @@ def home_of(
     Raises `Misplaced`.
     """
     where = _checked(semconv.PROJECT, text(found, semconv.PROJECT) or text(resource, semconv.PROJECT) or project)
+    if text(resource, semconv.EXPORTED_FROM) == where:
+        raise Misplaced(f"it was exported from project {where} and is there already; 'runs import' takes a bundle")
     run = text(found, semconv.RUN) or text(resource, semconv.RUN)
     if run:
         return Home(where, _checked(semconv.RUN, run), "named", name=run), False

@@ -1,0 +1,1 @@
+"""karpathy/autoresearch and its kin: results.tsv, run.log and the branch of an agent that experiments, as runs."""
