@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING, Final
 from tracecraft.integrations.guard import guarded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tracecraft.recording.run import Run
     from tracecraft_core.run_events import EndStatus, Failure
+
+PATIENCE_S: Final = 15.0
+"""Seconds that an end may take; what is not delivered then lies in the spool."""
 
 _ending: Final[set[threading.Thread]] = set()
 
@@ -28,15 +33,20 @@ def end(
     time: float | None = None,
 ) -> None:
     """End a run without waiting; the end of the program does."""
+    later(lambda: run.end(status, error=error, time=time), run.id)
+
+
+def later(work: Callable[[], object], what: str) -> None:
+    """Do work that may wait for the bus on a thread of its own, which the end of the program waits for."""
 
     @guarded
     def ending() -> None:
         try:
-            run.end(status, error=error, time=time)
+            work()
         finally:
             _ending.discard(threading.current_thread())
 
-    thread = threading.Thread(target=ending, name=f"tracecraft-end-{run.id}")
+    thread = threading.Thread(target=ending, name=f"tracecraft-end-{what}")
     _ending.add(thread)
     try:
         thread.start()
