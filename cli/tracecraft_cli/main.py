@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "replay": "Step through a run: on a screen, in lines, at one place, or on a page.",
     "cost": "What model calls used and cost.",
     "autoresearch": "Experiments of a research agent as runs, and research by several agents.",
+    "install": "Put tracecraft into Claude Code, Codex, Hermes or OpenClaw.",
     "hook": "Answer an event of a coding agent, which runs this.",
     "relay": "Do outside of a sandbox without network what is asked for in it.",
     "spool": "What is recorded here and not delivered yet.",

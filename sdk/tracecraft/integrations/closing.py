@@ -7,6 +7,7 @@ then lies in the spool, for a later process.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -46,6 +47,7 @@ def later(work: Callable[[], object], what: str) -> None:
         finally:
             _ending.discard(threading.current_thread())
 
+    _register_at_exit()
     thread = threading.Thread(target=ending, name=f"tracecraft-end-{what}")
     _ending.add(thread)
     try:
@@ -61,3 +63,13 @@ def flush(timeout: float = 30.0) -> bool:
     for thread in list(_ending):
         thread.join(max(0.0, until - time.monotonic()))
     return not _ending
+
+
+@functools.cache
+def _register_at_exit() -> None:
+    """Wait at the end of the program while there still are worker threads, which an end may need."""
+    import concurrent.futures.thread  # noqa: F401  # registers before us: the last one is called first
+
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        register(lambda: flush(PATIENCE_S))

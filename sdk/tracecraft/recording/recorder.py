@@ -218,7 +218,8 @@ def _register_at_exit() -> None:
 
     register = getattr(threading, "_register_atexit", None)
     if register is not None:
-        register(_before_threads_end)
+        with contextlib.suppress(RuntimeError):  # the program is ending already: who begins now ends it himself
+            register(_before_threads_end)
     atexit.register(_finish_open)
 
 

@@ -64,18 +64,23 @@ class Follower:
             self._poked.set()
 
     async def _follow(self) -> None:
-        self._poked = asyncio.Event()
         try:
-            while self._status is None:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._poked.wait(), IDLE_S)
-                self._poked.clear()
-                while (await self._mirror.advance()).more:
-                    pass
-            await self._last_lines()
-            await self._mirror.end(self._status)
-        finally:
+            await self._following()
+        except Exception as error:
+            self._done.set_exception(error)  # told by whoever waits for the end
+        else:
             self._done.set_result(None)
+
+    async def _following(self) -> None:
+        self._poked = asyncio.Event()
+        while self._status is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._poked.wait(), IDLE_S)
+            self._poked.clear()
+            while (await self._mirror.advance()).more:
+                pass
+        await self._last_lines()
+        await self._mirror.end(self._status)
 
     async def _last_lines(self) -> None:
         loop = asyncio.get_running_loop()
