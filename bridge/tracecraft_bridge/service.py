@@ -18,7 +18,7 @@ from tracecraft_bridge.bundles.making import Maker
 from tracecraft_bridge.continuity import CheckpointMoved
 from tracecraft_bridge.database import Connection, connect
 from tracecraft_bridge.health import Health
-from tracecraft_bridge.leadership import lead
+from tracecraft_bridge.leadership import lead, try_lead
 from tracecraft_bridge.listener import Listener
 from tracecraft_bridge.lost_agents import LostAgents
 from tracecraft_bridge.lost_events import LostEvents
@@ -160,8 +160,10 @@ class Service:
         """Stand by until this bridge is the active one, then mirror and see to the duties, until PostgreSQL is gone."""
         for migration in await migrate(connection):
             logger.info("schema %d (%s) applied", migration.version, migration.name)
-        self._health.postgres_up, self._health.problem, self._health.role = True, None, "standby"
-        await lead(connection)
+        self._health.postgres_up, self._health.problem = True, None
+        if not await try_lead(connection):  # one that will mirror in a moment is no standby: it is not ready yet
+            self._health.role = "standby"
+            await lead(connection)
         self._leading, self._health.role = True, "active"
         logger.info("active")
         await Partitions(connection).ahead()

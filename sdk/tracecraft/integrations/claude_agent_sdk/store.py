@@ -12,7 +12,7 @@ import msgspec
 import zstandard
 from claude_agent_sdk import fold_session_summary
 
-from tracecraft.loop import background
+from tracecraft.loop import background, result_of
 from tracecraft.recording.redaction import redact
 from tracecraft_core import ids, session_stream, subjects
 from tracecraft_core.errors import BusError, NotFound, RevisionConflict
@@ -88,7 +88,7 @@ class TracecraftSessionStore:
     # -- on the background loop ---------------------------------------------------------------------------------
 
     async def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return await asyncio.wrap_future(background().start(work))
+        return await result_of(background().start(work))
 
     async def _bus(self) -> Bus:
         if self._lock is None:

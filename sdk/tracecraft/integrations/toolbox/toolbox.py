@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import json
 import logging
@@ -16,6 +15,7 @@ from tracecraft.integrations.toolbox.catalog import ARGUMENTS, NAMES, TOOLS
 from tracecraft.integrations.toolbox.handing import Handing
 from tracecraft.integrations.toolbox.problem import ToolProblem, problem_of
 from tracecraft.integrations.toolbox.tool import PREFIX, decode
+from tracecraft.loop import in_thread, result_of
 from tracecraft_core.errors import TracecraftError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Toolbox:
         home, handing = self._home(), Handing()
         work = self._carry_out(name, arguments, handing)
         try:
-            result = await (work if home is None else asyncio.wrap_future(home.start(work)))
+            result = await (work if home is None else result_of(home.start(work)))
         except BaseException:
             self._settle(handing, reached=False)
             raise
@@ -125,7 +125,7 @@ class Toolbox:
         if home is None:
             await self._close()
         else:
-            await asyncio.wrap_future(home.start(self._close()))
+            await result_of(home.start(self._close()))
 
     def close_blocking(self) -> None:
         """`close`, for code without an event loop."""
@@ -225,7 +225,7 @@ class Toolbox:
         if self._given is None:
             await session.open()
         elif session is not self._given:  # of a blocking session, which connects at its first verb
-            await asyncio.to_thread(self._given.open)
+            await in_thread(self._given.open)
         desk = Desk(session, self._run, self._find or from_environment)
         desk.tracking.mark()
         try:

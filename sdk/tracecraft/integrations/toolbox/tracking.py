@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft.integrations.toolbox.problem import NOT_FOUND, REFUSED, ToolProblem
+from tracecraft.loop import in_thread
 from tracecraft.recording.plan import PROJECT_VARIABLE, RUN_VARIABLE
 from tracecraft.recording.run import AsyncRun, Run, current_run
 from tracecraft_core.errors import UsageError
@@ -66,7 +67,7 @@ class Tracking:
     async def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> AsyncRun:
         """Begin a run, inside of the one that is current."""
         run = self._session.run(name, params=params, tags=tags, parent=self.current())
-        await asyncio.to_thread(run.start)
+        await in_thread(run.start)
         self._open[run.id] = run
         self._begun.append(run.id)
         self._session.context.bus.run = run.id
@@ -88,7 +89,7 @@ class Tracking:
         async with self._lock:
             if id_ not in self._open:
                 run = self._session.run(run_id=id_, patience=FLUSH_S)
-                await asyncio.to_thread(run.start)
+                await in_thread(run.start)
                 self._open[id_] = run
             return self._open[id_]
 
