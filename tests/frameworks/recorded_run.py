@@ -33,6 +33,7 @@ class RecordedStep:
     input: Any
     output: Any
     error: str | None
+    id: str
     tokens: Usage
     cost: float | None
     model: str | None
@@ -123,6 +124,17 @@ class Recorded:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(lambda: asyncio.run(self._runs(count, patience))).result()
 
+    def mark(self, revision: int) -> str | None:
+        """The run, or the run and the step, in which a revision of the shared memory was written."""
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(lambda: asyncio.run(self._mark(revision))).result()
+
+    async def _mark(self, revision: int) -> str | None:
+        async with Bus(ServerOptions(servers=(self.server,))) as bus:
+            stored = await bus.get(f"KV_{subjects.MEMORY}", revision)
+        assert stored is not None
+        return stored.headers.get(subjects.RUN)
+
     async def _runs(self, count: int, patience: float) -> list[RecordedRun]:
         await self._ended(count, patience)
         async with AsyncSession(server=self.server, project=self.project, agent="reader", mode="oneshot") as session:
@@ -171,6 +183,7 @@ def _nested(rows: list[StepRow], value: Callable[[int | None], Any]) -> list[Rec
             value(row.input_seq),
             value(row.output_seq),
             row.error,
+            row.step,
             _usage(row.tokens),
             row.cost,
             row.model,

@@ -59,6 +59,7 @@ def test_who_asks_decides_which_answers_come_one_after_the_other(model: StubMode
     model.answer(say("a1"), say("a2"), system="You are Ann")
     model.answer(say("b1"), tool="search")
     model.answer(say("big"), model="gpt-5")
+    never = model.answer(say("never"), turn=5)
     model.answer(say("second"), turn=1)
     model.answer(say("heard"), text="hello")
     model.answer(say("odd"), when=lambda request: request.headers["accept-encoding"] == "identity")
@@ -70,7 +71,7 @@ def test_who_asks_decides_which_answers_come_one_after_the_other(model: StubMode
     assert text(chat(model, "hi", "yes", "go on")) == "second"
     assert text(chat(model, "oh, hello")) == "heard"
     assert text(chat(model, "hi")) == "odd"
-    assert model.left == []
+    assert model.left == [never]
 
 
 def test_the_last_answer_comes_again_where_it_is_for_ever(model: StubModel) -> None:

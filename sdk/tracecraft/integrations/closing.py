@@ -7,6 +7,7 @@ then lies in the spool, for a later process.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
@@ -72,4 +73,5 @@ def _register_at_exit() -> None:
 
     register = getattr(threading, "_register_atexit", None)
     if register is not None:
-        register(lambda: flush(PATIENCE_S))
+        with contextlib.suppress(RuntimeError):  # the program is ending already: who tells of an end now waits itself
+            register(lambda: flush(PATIENCE_S))

@@ -28,9 +28,9 @@ class LoggedModel(StubModel):
         super().__init__(rules, port=port)
         self.log = log
 
-    def reply_to(self, request: Request) -> Reply | None:
-        """As the script says; logged before it is answered."""
-        reply = super().reply_to(request)
+    def keep(self, request: Request, reply: Reply | None) -> None:
+        """Written before it is answered, also when the answer takes long."""
+        super().keep(request, reply)
         if self.log is not None:
             entry = {
                 "path": request.path,
@@ -41,7 +41,6 @@ class LoggedModel(StubModel):
             }
             with self.log.open("a") as lines:
                 lines.write(json.dumps(entry) + "\n")
-        return reply
 
 
 def main() -> None:

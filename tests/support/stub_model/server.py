@@ -115,16 +115,22 @@ class StubModel:
         """The script's next answer to this; it is kept. None: there is none."""
         with self._lock:
             answer = next((one for rule in self.rules if (one := rule.answer(request)) is not None), None)
-            if answer is None:
-                self.unexpected.append(request)
-                return None
             reply = answer(request) if callable(answer) else answer
-            self.exchanges.append(Exchange(request, reply))
+            self.keep(request, reply)
             self._lock.notify_all()
+        if reply is None:
+            return None
         if reply.gate is not None:
             reply.gate.wait()
         time.sleep(reply.delay)
         return reply
+
+    def keep(self, request: Request, reply: Reply | None) -> None:
+        """Remember an exchange, one at a time, before it is answered."""
+        if reply is None:
+            self.unexpected.append(request)
+        else:
+            self.exchanges.append(Exchange(request, reply))
 
     def render(self, request: Request, reply: Reply) -> Mapping[str, Any] | Iterable[Event]:
         """The reply in the dialect of the request: JSON, or events when it wants to have them."""
