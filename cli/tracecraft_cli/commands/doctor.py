@@ -26,9 +26,10 @@ def _show(common: Common) -> None:
     import asyncio
 
     from tracecraft_cli import diagnosis
+    from tracecraft_cli.install import checkup
     from tracecraft_core import settings
 
-    findings = asyncio.run(diagnosis.diagnose(settings.load(common.flags)))
+    findings = [*asyncio.run(diagnosis.diagnose(settings.load(common.flags))), *checkup.findings()]
     bad = sum(finding.level == "bad" for finding in findings)
     lines = []
     for finding in findings:

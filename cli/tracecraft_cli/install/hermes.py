@@ -1,0 +1,87 @@
+"""Hermes Agent: the plugin comes with the package, in Hermes' own environment; its settings must name it.
+
+`hermes plugins enable` would write config.yaml anew and lose its comments, so the one line is put there by `yaml_list`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any, Final
+
+from tracecraft_cli.install import parsed, program, yaml_list
+from tracecraft_cli.install.plan import Plan, Write
+from tracecraft_core.errors import UsageError
+
+NAME: Final = "hermes"
+TITLE: Final = "Hermes Agent"
+PLUGIN: Final = "tracecraft"
+_ASKS: Final = """\
+import importlib.metadata
+try:
+    print(importlib.metadata.version("tracecraft-nats"))
+except importlib.metadata.PackageNotFoundError:
+    pass
+"""
+
+
+def home() -> Path:
+    """Its folder."""
+    return Path(os.environ.get("HERMES_HOME") or "~/.hermes").expanduser()
+
+
+def settings() -> Path:
+    """Its settings."""
+    return home() / "config.yaml"
+
+
+def install() -> Plan:
+    """What an install does.
+
+    Raises `NotInstalled`; `UsageError` for settings that are broken, and when Hermes' environment has no tracecraft.
+    """
+    python = interpreter(program.find(NAME, TITLE))
+    if python is not None and not version(python):
+        command = f"{shlex.quote(python)} -m pip install tracecraft-nats"
+        raise UsageError(f"Hermes runs with {python}, which has no tracecraft: {command}, then again")
+    parsed.read_yaml(settings())
+    before = parsed.text_of(settings())
+    after = yaml_list.without(before, ("plugins", "disabled"), PLUGIN, settings())
+    after = yaml_list.with_one(after, ("plugins", "enabled"), PLUGIN, settings())
+    return Plan(TITLE, writes=_writes(before, after), left=("begin a new session of Hermes",))
+
+
+def uninstall() -> Plan:
+    """What removing it does. The package stays in Hermes' environment: it was not this command that put it there."""
+    parsed.read_yaml(settings())
+    before = parsed.text_of(settings())
+    after = yaml_list.without(before, ("plugins", "enabled"), PLUGIN, settings())
+    return Plan(TITLE, writes=_writes(before, after))
+
+
+def enabled() -> bool:
+    """Whether its settings name our plugin."""
+    said = parsed.read_yaml(settings()).get("plugins")
+    plugins: dict[str, Any] = said if isinstance(said, dict) else {}
+    return PLUGIN in (plugins.get("enabled") or []) and PLUGIN not in (plugins.get("disabled") or [])
+
+
+def interpreter(hermes: str) -> str | None:
+    """The Python that Hermes runs with, as the first line of its program tells; ``None`` when it does not."""
+    try:
+        with Path(hermes).resolve().open("rb") as file:
+            first = file.readline(4096).decode("utf-8", "replace").strip()
+    except OSError:
+        return None
+    python = first.removeprefix("#!").strip()
+    return python if first.startswith("#!") and "python" in Path(python).name and Path(python).is_file() else None
+
+
+def version(python: str) -> str:
+    """Our version in Hermes' environment; empty without."""
+    return program.ask([python, "-I", "-c", _ASKS]).strip()
+
+
+def _writes(before: str, after: str) -> tuple[Write, ...]:
+    return () if before == after else (Write(settings(), after.encode(), precious=True),)
