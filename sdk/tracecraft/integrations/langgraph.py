@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from langchain_core.tools import StructuredTool
-
 from tracecraft.integrations.closing import flush
+from tracecraft.integrations.extras import needs
 from tracecraft.integrations.guard import guarded
 from tracecraft.integrations.tree import Tree, failed
+
+with needs("langgraph"):
+    from langchain_core.tools import StructuredTool
+
 
 try:
     from langgraph.callbacks import GraphCallbackHandler as Handler

@@ -11,13 +11,16 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from agents import FunctionTool
-from agents.tracing import TracingProcessor
-
 from tracecraft.integrations import closing
 from tracecraft.integrations.closing import flush
+from tracecraft.integrations.extras import needs
 from tracecraft.integrations.guard import guarded
 from tracecraft.integrations.tree import NOTHING, Tree, failed
+
+with needs("openai-agents"):
+    from agents import FunctionTool
+    from agents.tracing import TracingProcessor
+
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,16 +12,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from pydantic_ai.capabilities import AbstractCapability
-from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, SkipToolExecution
-from pydantic_ai.messages import ModelMessagesTypeAdapter
-from pydantic_ai.tools import Tool as AgentTool
-from pydantic_core import to_jsonable_python
-
 from tracecraft.integrations.closing import flush
+from tracecraft.integrations.extras import needs
 from tracecraft.integrations.guard import guarded
 from tracecraft.integrations.tree import Tree
 from tracecraft.recording.step import current_step
+
+with needs("pydantic-ai"):
+    from pydantic_ai.capabilities import AbstractCapability
+    from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, SkipToolExecution
+    from pydantic_ai.messages import ModelMessagesTypeAdapter
+    from pydantic_ai.tools import Tool as AgentTool
+    from pydantic_core import to_jsonable_python
+
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable

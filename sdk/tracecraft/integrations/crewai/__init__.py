@@ -6,7 +6,10 @@ the process is recorded from then on, and ``TracecraftCallback()`` anywhere befo
 """
 
 from tracecraft.integrations.closing import flush
-from tracecraft.integrations.crewai.callback import TracecraftCallback
-from tracecraft.integrations.crewai.crew_tools import tools
+from tracecraft.integrations.extras import needs
+
+with needs("crewai"):
+    from tracecraft.integrations.crewai.callback import TracecraftCallback
+    from tracecraft.integrations.crewai.crew_tools import tools
 
 __all__ = ["TracecraftCallback", "flush", "tools"]
