@@ -26,7 +26,7 @@ NO_PYTHON = \
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup demo autoresearch serve test test-integrations check format bench docs constraints clean distclean
+.PHONY: help setup demo autoresearch coding-agents serve test test-integrations check format bench docs constraints clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,10 @@ demo: setup ## Watch agents share work on a stack of their own
 
 autoresearch: setup ## Watch six researchers search for the best model, and replay the winner
 	@$(BIN)/python examples/autoresearch/search.py $(ARGS)
+
+coding-agents: ## Watch the real Claude Code and Codex share a repository; the first time it loads both (800 MB)
+	@$(WITH_PYTHON) scripts/frameworks.py --only coding_agents --make; $(NO_PYTHON)
+	@.venvs/coding_agents/bin/python examples/coding_agents/together.py $(ARGS)
 
 serve: setup ## Run the whole stack in the foreground
 	@$(BIN)/tracecraft serve $(ARGS)

@@ -18,7 +18,7 @@ import sys
 import time
 import tomllib
 import xml.etree.ElementTree as xml
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -59,12 +59,20 @@ FRAMEWORKS: Final = (
     Framework("claude_agent_sdk", "claude-agent-sdk", "claude", tests="claude_"),
     Framework("openai_agents", "openai-agents", "openai-agents"),
     Framework("hermes", "hermes-agent", "hermes", pinned=False),  # exact pins of its own: pydantic, pillow, rich
-    Framework("autogen", "autogen-agentchat", "autogen", ("autogen-ext[openai]>=0.7.5,<0.8",)),
-    Framework("agent_framework", "agent-framework-core", "agent-framework", ("agent-framework-openai>=1.17",)),
+    # protobuf<6
+    Framework("autogen", "autogen-agentchat", "autogen", ("autogen-ext[openai]>=0.7.5,<0.8",), pinned=False),
+    Framework(
+        "agent_framework",
+        "agent-framework-core",
+        "agent-framework",
+        ("agent-framework-openai>=1.17", "agent-framework-orchestrations>=1.4", "agent-framework-anthropic>=1.0.0b1"),
+    ),
     Framework("pydantic_ai", "pydantic-ai-slim", "pydantic-ai", ("pydantic-ai-slim[openai,anthropic]",)),
     Framework("mcp1", "mcp", "mcp", ("mcp<2",), tests="mcp"),
     Framework("mcp2", "mcp", "mcp", ("mcp>=2",), tests="mcp"),
     Framework("codex", "openai-codex", "mcp", ("openai-codex>=0.163",)),
+    # Both programs in one place, for `make coding-agents`.
+    Framework("coding_agents", "openai-codex", "mcp", ("openai-codex>=0.163", "claude-agent-sdk>=0.2.187")),
 )
 
 
@@ -123,7 +131,14 @@ def make(framework: Framework) -> bool:
 
 
 def install(python: Path, framework: Framework) -> bool:
-    """Install what is wanted with uv, or else with pip."""
+    """Install what is wanted; where our constraints do not fit what the framework demands today, without them."""
+    if install_with(python, framework):
+        return True
+    return framework.pinned and install_with(python, replace(framework, pinned=False))
+
+
+def install_with(python: Path, framework: Framework) -> bool:
+    """Install with uv, or else with pip."""
     if environment.uv_succeeds("pip", "install", "--python", python, *wanted(framework)):
         return True
     # As in environment.py: the pip that came with Python may be too old for our constraints.

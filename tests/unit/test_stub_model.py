@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.stub_model import Reply, StubModel, ToolCall, Usage, call, fail, say
+from tests.support.stub_model import Reply, Rule, StubModel, ToolCall, Usage, call, fail, say
+from tests.support.stub_model.__main__ import LoggedModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -269,6 +270,17 @@ def test_as_a_program_it_answers_by_a_file_and_writes_down_what_it_was_asked(tmp
         program.stdin.close()
         assert program.wait(10) == 0
     assert [json.loads(line)["reply"]["error"] for line in log.read_text().splitlines()] == [500, None, None]
+
+
+def test_the_program_writes_down_a_request_whose_answer_takes_long(tmp_path: Path) -> None:
+    log, gate = tmp_path / "log.jsonl", threading.Event()
+    with LoggedModel([Rule([say("late", gate=gate)])], 0, log) as model:
+        asking = threading.Thread(target=chat, args=(model, "hi"))
+        asking.start()
+        model.wait_for_requests(1)
+        assert [json.loads(line)["reply"]["text"] for line in log.read_text().splitlines()] == ["late"]
+        gate.set()
+        asking.join(10)
 
 
 def test_calls_are_numbered_through_the_whole_server(model: StubModel) -> None:
