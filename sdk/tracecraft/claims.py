@@ -273,7 +273,7 @@ async def release(context: Context, held: Held, handoff: Handoff | None = None) 
 async def _finish(context: Context, held: Held, record: TaskRecord) -> Task:
     stream, subject = context.kv(subjects.TASKS, held.task)
     try:
-        revision = await context.bus.cas(stream, subject, bodies.encode(record), held.fence, headers=_ending(held.task))
+        revision = await context.bus.cas(stream, subject, bodies.encode(record), held.fence, headers=_ending(context, held.task))
     except RevisionConflict:
         raise await lost(context, held.task) from None
     held.settled = True
@@ -282,9 +282,13 @@ async def _finish(context: Context, held: Held, record: TaskRecord) -> Task:
     return Task(held.task, record, revision, "")
 
 
-def _ending(task: str) -> dict[str, str] | None:
-    """A reservation that has ended is no task any more: what became of it stands in its deletion, for the log."""
-    return {subjects.KV_OPERATION: "DEL"} if reservations.is_reservation(task) else None
+def _ending(context: Context, task: str) -> dict[str, str]:
+    """Who ended it: an open task has no owner to tell it by.
+
+    A reservation that has ended is no task any more: what became of it stands in its deletion, for the log.
+    """
+    said = {subjects.WRITER: context.agent}
+    return {**said, subjects.KV_OPERATION: "DEL"} if reservations.is_reservation(task) else said
 
 
 async def _drop_lease(context: Context, held: Held) -> None:
@@ -310,7 +314,7 @@ async def force(context: Context, task: str, state: Settlement, handoff: Handoff
         stream, subject = context.kv(subjects.TASKS, task)
         try:
             revision = await context.bus.cas(
-                stream, subject, bodies.encode(record), found.revision, headers=_ending(task)
+                stream, subject, bodies.encode(record), found.revision, headers=_ending(context, task)
             )
         except RevisionConflict:
             continue

@@ -168,12 +168,17 @@ def entry_of(stored: Stored) -> LogEntry:
         subject=stored.subject,
         family=family,
         name=".".join(tokens[3:]),
-        who=stored.headers.get(subjects.WRITER) if family == "memory" else _who(family, tokens, body),
+        who=_signed(family, stored) or _who(family, tokens, body),
         body=body,
         revision=_revision(stored),
         deleted=stored.deleted,
         fence=stored.headers.get(subjects.FENCE),
     )
+
+
+def _signed(family: str, stored: Stored) -> str | None:
+    """Who says to have written it, where the subject has no room for the writer."""
+    return stored.headers.get(subjects.WRITER) if family in ("memory", "task") else None
 
 
 def _who(family: str, tokens: list[str], body: Any) -> str | None:

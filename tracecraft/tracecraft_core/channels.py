@@ -118,7 +118,7 @@ _COORDINATION: Final = (
         summary="A write of a task record as it stands in the log.",
         written_by="the server, from the task bucket",
         stream=subjects.LOG,
-        headers=("STREAM_SOURCE", *_CAS),
+        headers=("STREAM_SOURCE", *_CAS, "WRITER"),
         body=TaskRecord,
         example=TaskRecord(state="open", title="Parse the input", created_by="planner"),
         sends=False,
@@ -141,7 +141,7 @@ _COORDINATION: Final = (
         summary="A task. Every write is a compare-and-set; the sequence of a claim's write is its fencing token.",
         written_by="any agent, by compare-and-set",
         stream=subjects.kv_stream(subjects.TASKS),
-        headers=_CAS,
+        headers=(*_CAS, "WRITER"),
         body=TaskRecord,
         example=TaskRecord(
             state="claimed", created_by="planner", owner="w1", session="cli-4f2a", nonce="mV0w2Zq1", attempt=1

@@ -55,8 +55,8 @@ KV_OPERATION: Final = "KV-Operation"
 FENCE: Final = "Tc-Fence"
 """On a write made under a claim: ``<task>:<fence>``, so that a reader of the log can tell a stale owner's write."""
 WRITER: Final = "Tc-Agent"
-"""On a memory write: the agent that says it made it. The subject of a KV write has no room for the writer, so this is
-a statement of the client, not a fact that permissions can hold."""
+"""On a memory write and the end of a claim: the agent that says it made it. The subject of a KV write has no room for
+the writer, so this is a statement of the client, not a fact that permissions can hold."""
 RUN: Final = "Tc-Run"
 """On what is written inside a run but is no event of it (messages, memory, tasks): ``<run>`` or ``<run>/<step>``."""
 TRACEPARENT: Final = "traceparent"

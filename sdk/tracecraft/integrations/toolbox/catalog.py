@@ -47,7 +47,7 @@ class _Row:
         read_only: bool = False,
         destructive: bool = False,
         idempotent: bool = False,
-        open_world: bool = True,
+        open_world: bool = False,
     ) -> None:
         self.takes, self.gives = takes, gives
         self.tool = Tool(
@@ -72,7 +72,6 @@ _ROWS: Final = (
         "Your name, project and current run, the tasks and files you hold, and how many messages are unread. "
         "Works without the bus too, and then says why it is away.",
         read_only=True,
-        open_world=False,
     ),
     _Row(
         takes.AgentsArguments,
@@ -98,7 +97,6 @@ _ROWS: Final = (
         "Add a task",
         "Add a task for anybody to claim, or change one that is still open. The same call again changes nothing.",
         idempotent=True,
-        open_world=False,
     ),
     _Row(
         takes.ClaimArguments,
@@ -109,7 +107,6 @@ _ROWS: Final = (
         "what is to be done and the handoff of whoever had it before. It stays yours, renewed, until you complete or "
         f"release it. {PEERS}",
         idempotent=True,
-        open_world=True,
     ),
     _Row(
         takes.CompleteArguments,
@@ -119,7 +116,6 @@ _ROWS: Final = (
         "Settle a task that you hold and leave a handoff: note (what was done, where it lies), next_action, result, "
         "changed_files. With to=… that agent gets it as a message too. Whoever waits for the task is woken.",
         idempotent=True,
-        open_world=False,
     ),
     _Row(
         takes.ReleaseArguments,
@@ -128,7 +124,6 @@ _ROWS: Final = (
         "Give back",
         "Give back tasks that you will not finish, open for anyone, and reservations of files that you no longer edit.",
         idempotent=True,
-        open_world=False,
     ),
     _Row(
         takes.SendArguments,
@@ -136,7 +131,6 @@ _ROWS: Final = (
         "send",
         "Send a message",
         "Send a message to an agent, online or not, or to all. It is stored before this returns.",
-        open_world=False,
     ),
     _Row(
         takes.InboxArguments,
@@ -172,7 +166,6 @@ _ROWS: Final = (
         "Write a value for all agents. When others may write the same key, give if_revision from memory_get (refused "
         "if somebody was faster), or if_absent, or merge.",
         destructive=True,
-        open_world=False,
     ),
     _Row(
         takes.MemoryListArguments,
@@ -190,7 +183,6 @@ _ROWS: Final = (
         "Reserve files before you edit them, by path or glob: all of them or none. While you hold them, others who try "
         "are told that you do. Give them back with release(files=…).",
         idempotent=True,
-        open_world=False,
     ),
     _Row(
         takes.LogArguments,
@@ -199,7 +191,6 @@ _ROWS: Final = (
         "Log into a run",
         "Record metrics, params, tags, a line, or a file in the current run of experiment tracking; start=… begins a "
         "run, end=… ends it. Several in one call.",
-        open_world=False,
     ),
     _Row(
         takes.RunsArguments,
