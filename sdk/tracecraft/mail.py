@@ -51,6 +51,8 @@ class Sent:
     """``None`` for a broadcast."""
     registered: bool = True
     """``False``: no agent of that name has been here yet; the message waits for it."""
+    redacted: int = 0
+    """How many secrets in it were replaced before it left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +108,21 @@ class AsyncMail:
         Raises `InvalidName`, `UsageError` for a text that is empty or none, `BodyTooLarge`, `WaitTimeout` (the message
         is stored all the same), `LogFull`.
         """
-        body = _body(Message(text=text, kind=kind, thread=thread, reply_to=reply_to, data=data))
+        body, redacted = _body(Message(text=text, kind=kind, thread=thread, reply_to=reply_to, data=data))
         registered = await self._open_mailbox(names.agent(to))
         subject = subjects.message(self._context.project, to, self._context.agent)
         ack = await self._context.bus.publish(subject, body)
         if wait_ack is not None:
             await self.acked(ack.seq, to, wait_ack)
-        return Sent(ack.seq, to, registered)
+        return Sent(ack.seq, to, registered, redacted)
 
     async def broadcast(
         self, text: str, *, kind: str = "note", thread: str | None = None, reply_to: int | None = None, data: Any = None
     ) -> Sent:
         """Store a message for every agent that is registered now, except oneself."""
-        body = _body(Message(text=text, kind=kind, thread=thread, reply_to=reply_to, data=data))
+        body, redacted = _body(Message(text=text, kind=kind, thread=thread, reply_to=reply_to, data=data))
         subject = subjects.broadcast(self._context.project, self._context.agent)
-        return Sent((await self._context.bus.publish(subject, body)).seq, None)
+        return Sent((await self._context.bus.publish(subject, body)).seq, None, redacted=redacted)
 
     async def _open_mailbox(self, agent: str) -> bool:
         """Make sure that mail to this name is kept, and tell whether the agent has ever been here."""
@@ -330,15 +332,18 @@ def _receipt(stored: Stored) -> Receipt | None:
     return None
 
 
-def _body(message: Message) -> bytes:
+def _body(message: Message) -> tuple[bytes, int]:
+    """A message without secrets, and how many there were."""
+    from tracecraft.recording.redaction import redact  # its rules are many expressions: who only reads pays for none
+
     text: object = message.text
     if not isinstance(text, str) or not text:
         problem = "is empty" if text == "" else f"is of type {type(text).__name__}, not text"
         raise UsageError(f"the text of the message {problem}: give it text, and any JSON as 'data'")
-    body = bodies.encode(message)
+    body, replaced = redact.json(bodies.encode(message))
     if len(body) > subjects.MAX_BODY_BYTES:
         raise BodyTooLarge("the message", len(body), subjects.MAX_BODY_BYTES)
-    return body
+    return body, sum(replaced.values())
 
 
 def mailbox_config(context: Context, agent: str, *, registered: bool) -> dict[str, Any]:

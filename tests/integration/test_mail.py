@@ -45,6 +45,18 @@ async def test_a_message_carries_everything_its_sender_gave(agent: Open) -> None
     assert message.delivered == 1
 
 
+async def test_secrets_in_a_message_are_replaced_before_it_leaves_and_the_sender_is_told(agent: Open) -> None:
+    key = "sk-ant-api03-" + "Zx9" * 20
+    a, b = await agent("a"), await agent("b")
+    sent = await a.send("b", f"use {key}", data={"password": "hunter2hunter2", "lines": [key]})
+    (message,) = await b.inbox()
+    assert sent.redacted == 3
+    assert message.text.startswith("use [redacted:")
+    assert key not in str(message.data)
+    assert "hunter2" not in str(message.data)
+    assert (await a.broadcast("nothing to hide")).redacted == 0
+
+
 async def test_mail_to_a_name_that_nobody_has_is_stored_and_the_sender_is_told(agent: Open) -> None:
     ann = await agent("ann")
     assert (await ann.send("bob", "one")).registered is False

@@ -8,7 +8,7 @@ import click
 
 from tracecraft_cli.given import DashedWords
 from tracecraft_cli.options import Common, common
-from tracecraft_cli.output import emit
+from tracecraft_cli.output import emit, note
 from tracecraft_cli.runner import guard, run
 from tracecraft_cli.writing import message_options, read_letter
 
@@ -38,6 +38,8 @@ def command(common: Common, text: str, **options: Any) -> None:
     async def work(session: AsyncSession, memo: Memo) -> None:
         assert letter is not None
         sent = await session.mail.broadcast(letter.text, **letter.fields())
+        if sent.redacted:
+            note(f"secrets in it were replaced before it left: {sent.redacted}")
         emit(common.as_json, {"id": sent.id, "to": None}, str(sent.id))
 
     guard(common.as_json, check)

@@ -45,6 +45,8 @@ def command(common: Common, to: str, text: str, wait_ack: float | None, **option
         sent = await session.mail.send(to, letter.text, **letter.fields())
         if not common.as_json:
             emit(False, None, str(sent.id))  # before the wait: the id is wanted whatever becomes of it
+        if sent.redacted:
+            note(f"secrets in it were replaced before it left: {sent.redacted}")
         if not sent.registered:
             note(f"nobody has registered as {to} yet: the message is stored and waits for {to}")
         if wait_ack is not None:
