@@ -71,10 +71,10 @@ if TYPE_CHECKING:
     from tracecraft.presence import Agent
     from tracecraft.recording.agent import AsyncRunAgent, RunAgent
     from tracecraft.recording.flushed import Flushed
-    from tracecraft.recording.redaction import redact
     from tracecraft.recording.run import AsyncRun, Run, current_run
     from tracecraft.recording.step import Step, current_step
     from tracecraft.recording.traced import traced
+    from tracecraft.redaction import redact
     from tracecraft.reservations import Reservation
     from tracecraft.session import Claim, Session, connect, init, run
     from tracecraft.waiting import WaitResult
@@ -123,7 +123,7 @@ _HOMES = {
     "current_run": "tracecraft.recording.run",
     "current_step": "tracecraft.recording.step",
     "init": "tracecraft.session",
-    "redact": "tracecraft.recording.redaction",
+    "redact": "tracecraft.redaction",
     "run": "tracecraft.session",
     "traced": "tracecraft.recording.traced",
 }

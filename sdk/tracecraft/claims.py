@@ -273,7 +273,9 @@ async def release(context: Context, held: Held, handoff: Handoff | None = None) 
 async def _finish(context: Context, held: Held, record: TaskRecord) -> Task:
     stream, subject = context.kv(subjects.TASKS, held.task)
     try:
-        revision = await context.bus.cas(stream, subject, bodies.encode(record), held.fence, headers=_ending(context, held.task))
+        revision = await context.bus.cas(
+            stream, subject, bodies.encode(record), held.fence, headers=_ending(context, held.task)
+        )
     except RevisionConflict:
         raise await lost(context, held.task) from None
     held.settled = True

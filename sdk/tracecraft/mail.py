@@ -334,7 +334,7 @@ def _receipt(stored: Stored) -> Receipt | None:
 
 def _body(message: Message) -> tuple[bytes, int]:
     """A message without secrets, and how many there were."""
-    from tracecraft.recording.redaction import redact  # its rules are many expressions: who only reads pays for none
+    from tracecraft.redaction import redact  # its rules are many expressions: who only reads pays for none
 
     text: object = message.text
     if not isinstance(text, str) or not text:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from tracecraft.recording import values
-from tracecraft.recording.redaction import redact
+from tracecraft.redaction import redact
 from tracecraft_core.errors import UsageError
 from tracecraft_core.metric_point import MAX_STEP, checked_step
 from tracecraft_core.run_events import INLINE_BYTES, MAX_NAME, PREVIEW, Params, StepData
@@ -158,9 +158,9 @@ class Logbook:
     def tags(self, tags: Mapping[str, Any]) -> dict[str, str]:
         """Tags as they are recorded: text, without secrets."""
         _check_mapping("tags", tags, "{'team': 'a'}")
-        texts = {name: values.as_tag(value)[:LONGEST_TAG] for name, value in tags.items()}
+        texts = {name: values.as_tag(value) for name, value in tags.items()}
         cleaned: dict[str, str] = msgspec.json.decode(self.clean(values.encode(texts))[0])
-        return cleaned
+        return {name: value[:LONGEST_TAG] for name, value in cleaned.items()}  # no rule knows a piece of a secret
 
     def params(self, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Parameters as they are recorded, in portions that fit into one event each."""

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from tracecraft.recording.redaction import redact
+from tracecraft.redaction import redact
 from tracecraft_core.run_events import Origin
 
 GIT_S: Final = 1.0
