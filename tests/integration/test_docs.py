@@ -317,23 +317,6 @@ def test_queries_run_on_the_database_of_a_bridge(stack: Stack) -> None:
                 pytest.fail(f"{where}: {error}")
 
 
-def test_links_between_pages_lead_somewhere() -> None:
-    broken = []
-    for page in PAGES:
-        for link in re.findall(r"\]\(([^)\s]+)\)", _FENCE.sub("", page.read_text(encoding="utf-8"))):
-            path, _, anchor = link.partition("#")
-            target = (page.parent / path).resolve() if path else page
-            if "://" in link or (target.exists() and (not anchor or anchor in _anchors(target))):
-                continue
-            broken.append(f"{page.relative_to(ROOT)}: {link}")
-    assert broken == []
-
-
-def _anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
 def _all_commands() -> Iterator[tuple[str, click.Command]]:
     context = click.Context(main)
     for name in main.list_commands(context):
