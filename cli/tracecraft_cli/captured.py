@@ -50,7 +50,7 @@ class Captured:
 
 def _redact(path: Path) -> None:
     """Rewrite a file without secrets, some lines at a time."""
-    from tracecraft.recording.redaction import redact
+    from tracecraft.redaction import redact
 
     clean, changed = path.with_suffix(".clean"), False
     with path.open("rb") as source, clean.open("wb") as target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,14 @@ class Entry(LazyGroup):
     """A lazy group whose wrong usage is the one documented shape under ``--json``, wherever the flag stands."""
 
     _as_json = False
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
+        """Run a command line; a hook at once, for nothing in the environment may make it fail."""
+        if (sys.argv[1:] if args is None else list(args)) in (["hook"], ["hook", "--json"]):
+            from tracecraft_cli import hook
+
+            hook.main()
+        return super().main(args, *more, **extra)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any

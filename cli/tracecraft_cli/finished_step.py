@@ -118,7 +118,7 @@ class FinishedStep:
 
     async def _data(self, value: Any, context: Context | None, away: BusUnreachable | None) -> run_events.StepData:
         """The value without secrets, or where it lies when it is large."""
-        from tracecraft.recording.redaction import redact
+        from tracecraft.redaction import redact
 
         content, redacted = redact.json(msgspec.json.encode(value))
         if len(content) <= run_events.INLINE_BYTES:

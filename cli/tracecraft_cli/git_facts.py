@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,7 @@ def staged_files() -> list[str]:
 
     A renamed file counts with both names. Bytes that are not UTF-8 are surrogates. Raises `UsageError`.
     """
+    _git("rev-parse", "--git-dir")  # outside of a repository 'git diff' is another program, with other options
     names = _git("diff", "--cached", "--name-only", "--no-renames", "--no-ext-diff", "-z", errors="surrogateescape")
     return sorted(set(names.split("\0")) - {""})
 
@@ -66,13 +68,19 @@ def staged_files() -> list[str]:
 def hooks_folder(folder: Path | None = None) -> Path:
     """Where git looks for the hooks of the repository of a folder (default: the working one). Raises `UsageError`."""
     base = folder or Path.cwd()
-    return base / _git("-C", str(base), "rev-parse", "--git-path", "hooks", errors="surrogateescape").rstrip("\n")
+    return base / _git("rev-parse", "--git-path", "hooks", folder=base, errors="surrogateescape").rstrip("\n")
 
 
-def _git(*arguments: str, errors: str = "replace") -> str:
+def _git(*arguments: str, folder: Path | None = None, errors: str = "replace") -> str:
     try:
         done = subprocess.run(
-            ["git", *arguments], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=PATIENCE_S
+            ["git", *arguments],
+            cwd=folder,
+            env={**os.environ, "LC_ALL": "C"},  # its words are looked at
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE_S,
         )
     except subprocess.TimeoutExpired:
         raise UsageError(
@@ -82,5 +90,7 @@ def _git(*arguments: str, errors: str = "replace") -> str:
         raise UsageError(f"git cannot be run ({error.strerror}): install it, or leave the option out") from None
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        if said and "not a git repository" in said[0]:
+            raise UsageError(f"{folder or Path.cwd()} is no git repository: go into one")
         raise UsageError(f"git {arguments[0]}: {said[0] if said else f'exit code {done.returncode}'}")
     return done.stdout.decode("utf-8", errors)

@@ -8,10 +8,15 @@ standard library only, and it ends without tidying up.
 
 from __future__ import annotations
 
-import json
 import os
-import select
+import signal
 import sys
+
+if __name__ == "__main__" or os.path.basename(sys.argv[0]).startswith("tracecraft-hook"):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coding agent; the other imports come after this
+
+import json
+import select
 import time
 
 from tracecraft_core import coding_session
@@ -49,7 +54,9 @@ INPUT_S: Final = 2.0
 """Seconds that each piece of the event may take to come."""
 
 MAX_INPUT_BYTES: Final = 64 << 20
-MAX_PATCH_CHARACTERS: Final = 48_000
+MAX_PATCH_CHARACTERS: Final = 40_000
+"""Of the headlines of a patch that are passed on; of a patch that has more, that it has more."""
+
 MAX_WORDS: Final = 4_096
 """Characters of each field that is passed on."""
 
@@ -61,6 +68,7 @@ _PATCH: Final = "*** Begin Patch"
 def main() -> None:
     """Answer one event; end with 0 whatever happens."""
     try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         event = event_of(_read_input(), os.environ)
         answered = event is not None and _ask(event)
     except BaseException:  # whatever it is, the coding agent must not notice
@@ -100,10 +108,15 @@ def _parse(payload: bytes) -> dict[str, Any]:
         before, found, _ = payload.partition(b',"tool_response":')
         try:
             if found:
-                return _object(json.loads(before + b"}"))
+                return _object(json.loads(_decoded(before + b"}")))
         except ValueError:
             pass  # these words stood inside of something: read all of it
-    return _object(json.loads(payload))
+    return _object(json.loads(_decoded(payload)))
+
+
+def _decoded(payload: bytes) -> str:
+    """What is no UTF-8 becomes a question mark: the rest of the event, and the files that it names, still count."""
+    return payload.decode("utf-8-sig", "replace")
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -126,12 +139,44 @@ def _kind(said: dict[str, Any], id_: str, environ: Any) -> str:
 def _edited(tool: str, given: Any) -> dict[str, Any]:
     """The files that a tool call would change, as the tool names them; of a patch its headlines."""
     given = _object(given)
-    patch = given.get("command") or given.get("input")
-    if isinstance(patch, str) and _PATCH in patch:  # Codex takes a patch in its shell for an edit, too
-        lines = [line for line in patch.splitlines() if line.startswith("*** ")]
-        return {"patch": "\n".join(lines)[:MAX_PATCH_CHARACTERS]}
-    paths = [given[key] for key in ("file_path", "notebook_path", "path") if isinstance(given.get(key), str)]
-    return {"paths": [path[:MAX_WORDS] for path in paths]} if tool in EDITS and paths else {}
+    patch, more = "", False
+    command = given.get("command") or given.get("input")
+    if isinstance(command, list):  # the words of a command line
+        command = "\n".join(word for word in command if isinstance(word, str))
+    if isinstance(command, str) and _PATCH in command:  # Codex takes a patch in its shell for an edit, too
+        patch, more = _headlines(command)
+    named = [given.get(key) for key in ("file_path", "notebook_path", "path")] if tool in EDITS else []
+    paths = [path for path in named if isinstance(path, str)]
+    more = more or any(len(path) > MAX_WORDS for path in paths)
+    if not (patch or paths or more):
+        return {}
+    return {"patch": patch, "paths": [path[:MAX_WORDS] for path in paths], "more": more}
+
+
+def _headlines(patch: str) -> tuple[str, bool]:
+    """The lines that may name a file, as many as are passed on, and whether there are more.
+
+    Codex reads a headline with blanks before it, and ends a line only with a line feed.
+    """
+    taken: list[str] = []
+    room = MAX_PATCH_CHARACTERS
+    for line in patch.split("\n"):
+        headline = line.lstrip()
+        if headline.startswith("*** "):
+            room -= len(headline) + 1
+            if room < 0:
+                return "\n".join(taken), True
+            taken.append(headline)
+    return "\n".join(taken), False
+
+
+def line_of(event: dict[str, Any]) -> bytes:
+    """An event as it goes to the sidecar; half a character, which JSON may hold and a file's name may not, is replaced.
+
+    What makes a file of such a name (JavaScript) replaces it by the same.
+    """
+    text = json.dumps(event, ensure_ascii=False)
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode() + b"\n"
 
 
 def _read_input() -> bytes:
@@ -196,14 +241,14 @@ def _wait_for(name: str, until: float) -> CodingSession | None:
 
 
 def _exchange(event: dict[str, Any], path: str, until: float) -> bool:
-    """Hand the event over, print the answer, and say that it is printed: only then does mail count as shown."""
+    """Hand the event over, print the answer, and say that it is printed: only then does it count as told."""
     import socket
 
     event["wait"] = round(max(0.0, until - time.monotonic()), 3)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(_left(until))
         line.connect(path)
-        line.sendall(json.dumps(event).encode() + b"\n")
+        line.sendall(line_of(event))
         answer = _receive(line, until)
         if not answer.endswith(b"\n"):
             return False  # cut short: it is said again
@@ -212,7 +257,7 @@ def _exchange(event: dict[str, Any], path: str, until: float) -> bool:
             line.settimeout(_left(until))
             line.sendall(b"k")
         except OSError:
-            pass  # it is printed; what was in it comes again, and says so
+            pass  # it is printed; what was in it is told again
     return True
 
 
@@ -248,20 +293,30 @@ def _start(event: dict[str, Any], name: str, agent: Process | None) -> bool:
     if not _first(os.path.join(folder, f"{name}.starting")):
         return True
     whose = {"pid": agent.pid if agent else 0, "pid_started": agent.started if agent else ""}
-    first = {key: value for key, value in event.items() if key not in ("patch", "paths")} | whose
-    reading, writing = os.pipe()
+    first = {key: value for key, value in event.items() if key not in ("patch", "paths", "more")} | whose
     log = os.path.join(folder, f"{name}.log")
     actions = [
-        (os.POSIX_SPAWN_DUP2, reading, 0),
-        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        (os.POSIX_SPAWN_DUP2, _unnamed(folder, line_of(first)), 0),
+        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     # -P: what lies in the agent's folder must not be taken for a module of ours.
     argv = [sys.executable, "-P", "-m", "tracecraft_cli.sidecar"]
-    os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions, setsid=True)
-    os.write(writing, json.dumps(first).encode())
-    os.close(writing)
+    # Ctrl-C, which we ignore, is the sidecar's own business again.
+    heeded = [signal.SIGINT]
+    os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions, setsid=True, setsigdef=heeded)
     return True
+
+
+def _unnamed(folder: str, text: bytes) -> int:
+    """A file without a name that holds a text: unlike a pipe it takes all of it, also when nobody comes to read."""
+    path = os.path.join(folder, f"first.{os.getpid()}")
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    os.unlink(path)
+    while text:
+        text = text[os.write(handle, text) :]
+    os.lseek(handle, 0, os.SEEK_SET)
+    return handle
 
 
 def _first(marker: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from tracecraft import claims, repository, reserving
+from tracecraft import claims, reserving
 from tracecraft_cli import git_facts, taking, task_view
 from tracecraft_cli.output import emit, fail, note, table
 from tracecraft_core import reservations
@@ -63,10 +63,14 @@ async def _release(session: AsyncSession, memo: Memo, one: Reservation, as_json:
     memo.forget(one.task)
 
 
-async def show(session: AsyncSession, given: Sequence[str], as_json: bool) -> None:
-    """Print who holds what; with paths or globs, what overlaps one of them."""
-    found = await session.reservations.list(*given)
+async def show(session: AsyncSession, wanted: Sequence[str], as_json: bool) -> None:
+    """Print who holds what; with globs, what overlaps one of them."""
+    found = [one for one in await session.reservations.list() if not wanted or _meets(one, wanted)]
     emit(as_json, [_as_json(one) for one in found], _table(found))
+
+
+def _meets(one: Reservation, wanted: Sequence[str]) -> bool:
+    return any(one.refusal(glob) is not None for glob in wanted)
 
 
 def _as_json(one: Reservation) -> dict[str, Any]:
@@ -75,25 +79,35 @@ def _as_json(one: Reservation) -> dict[str, Any]:
 
 
 def _table(found: Sequence[Reservation]) -> str:
-    rows = [[one.glob, one.owner, f"{one.since[:19]}Z", task_view.about(one.expires_in or 0)] for one in found]
+    rows = [[one.glob, one.owner, task_view.moment(one.since), task_view.about(one.expires_in or 0)] for one in found]
     return table(["glob", "owner", "since", "lease"], rows) if rows else ""
 
 
 # -- checking -------------------------------------------------------------------------------------------------------
 
 
-async def check(session: AsyncSession, given: Sequence[str], as_json: bool) -> None:
-    """Tell whether paths and globs are free. Raises `FileReserved` when somebody else holds one of them."""
-    wanted = [repository.glob_of(glob) for glob in given]
+async def check(session: AsyncSession, wanted: Sequence[str], as_json: bool) -> None:
+    """Tell whether globs are free. Raises `FileReserved` when somebody else holds one of them."""
     found = await reserving.everything(session.context)
     refusals = (reservations.refusal([glob], found, session.context.holder) for glob in wanted)
     _tell([refusal for refusal in refusals if refusal is not None], as_json)
-    emit(as_json, {"free": wanted}, None)
+    own = [one for one in found if is_ours(one, session.context.holder)]
+    emit(as_json, {"free": list(wanted)}, "\n".join(_free(glob, own) for glob in wanted))
 
 
-async def check_commit(session: AsyncSession, as_json: bool) -> None:
-    """Look at the files that the commit under way changes; both names of a renamed one. Raises `FileReserved`."""
-    staged = git_facts.staged_files()
+def _free(glob: str, own: Sequence[Reservation]) -> str:
+    cover = reservations.covering(glob, own)
+    if cover is None:
+        return f"{glob} is free"
+    return f"{glob} is yours" + ("" if cover.glob == glob else f", by {cover.glob}")
+
+
+async def check_commit(session: AsyncSession, given: Sequence[str] | None, as_json: bool) -> None:
+    """Look at the files that the commit under way changes; both names of a renamed one. Raises `FileReserved`.
+
+    ``given``: these are they, for somebody who cannot ask git.
+    """
+    staged = git_facts.staged_files() if given is None else list(given)
     found = await reserving.everything(session.context)
     others = [one for one in found if not is_ours(one, session.context.holder)]
     refusals = list(_held_files(staged, others))

@@ -231,7 +231,7 @@ def _clean(event: Event) -> bytes:
     body = bodies.encode(event.body)
     if event.name == "metric":
         return body
-    from tracecraft.recording.redaction import redact
+    from tracecraft.redaction import redact
 
     return redact.json(body)[0]
 

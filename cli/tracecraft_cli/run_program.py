@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft.queries import ask
 from tracecraft.recording.recorder import Recorder
-from tracecraft.recording.redaction import redact
+from tracecraft.redaction import redact
 from tracecraft_cli import execution, git_facts, run_notes
 from tracecraft_cli.captured import Captured
 from tracecraft_cli.current_run import VARIABLE, runs_folder

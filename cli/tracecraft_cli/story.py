@@ -9,6 +9,7 @@ from tracecraft_cli.ages import wall
 from tracecraft_cli.columns import columns
 from tracecraft_cli.output import compact
 from tracecraft_core.quotation import neutral, oneline
+from tracecraft_core.reservations import glob_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,7 @@ def _receipt(entry: LogEntry, body: dict[str, Any]) -> str:
 def _agent(entry: LogEntry, body: dict[str, Any]) -> str:
     event = entry.name.partition(".")[2]
     if body.get("task"):
-        return f"{event} task {body['task']}" + (f": {body['reason']}" if body.get("reason") else "")
+        return f"{event} {_called(str(body['task']))}" + (f": {body['reason']}" if body.get("reason") else "")
     where = f" on {body['host']}" if body.get("host") else ""
     return f"{event}{where}"
 
@@ -69,17 +70,29 @@ def _memory(entry: LogEntry, _: dict[str, Any]) -> str:
     return f"memory {entry.name} " + ("deleted" if entry.deleted else f"= {compact(entry.body)}") + by
 
 
+def _called(task: str) -> str:
+    glob = glob_of(task)
+    return f"task {task}" if glob is None else f"the reservation of {glob}"
+
+
 def _task(entry: LogEntry, body: dict[str, Any]) -> str:
+    glob = glob_of(entry.name)
+    if glob is not None and (entry.deleted or body.get("state") == "claimed"):
+        return f"reservation of {glob} ended" if entry.deleted else f"reserved {glob}{_taken_over(body)}"
     if entry.deleted or not body:
         return f"task {entry.name} " + ("deleted" if entry.deleted else compact(entry.body))
-    words = [f"task {entry.name} {body.get('state', 'open')}"]
-    took = body.get("took_over_from")
-    if body.get("state") == "claimed" and isinstance(took, dict):
-        words.append(f"(taken over from {took.get('owner')})")
+    words = [f"task {entry.name} {body.get('state', 'open')}{_taken_over(body)}"]
     handoff = body.get("handoff")
     if isinstance(handoff, dict) and handoff.get("note") and body.get("state") != "claimed":
         words.append(f"- {handoff['note']}")
     return " ".join(words)
+
+
+def _taken_over(body: dict[str, Any]) -> str:
+    took = body.get("took_over_from")
+    if body.get("state") != "claimed" or not isinstance(took, dict):
+        return ""
+    return f" (taken over from {took.get('owner')})"
 
 
 _TELL: Final[dict[str, Callable[[LogEntry, dict[str, Any]], str]]] = {

@@ -19,6 +19,7 @@ from tracecraft_core.bodies import TaskRecord
 from tracecraft_core.errors import Malformed, NotFound
 from tracecraft_core.pull import Puller, watcher_config
 from tracecraft_core.quotation import oneline
+from tracecraft_core.reservations import is_reservation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,10 +47,10 @@ class Story:
     def text(self) -> str:
         """The result for people."""
         record = self.task.record
-        lines = [f"{self.task.id} {record.state}{self._holder()}, revision {self.task.revision}, {self.task.time}"]
-        if record.title:
+        lines = [f"{self._named()}{self._holder()}, revision {self.task.revision}, {task_view.moment(self.task.time)}"]
+        if record.title and not self._reserves():
             lines.append(f"title: {oneline(record.title, 200)}")
-        if record.data is not None:
+        if record.data is not None and not self._reserves():
             lines.append(f"data: {compact(record.data)}")
         if self.dependencies:
             lines.append(f"after: {', '.join(f'{name} ({state})' for name, state in self.dependencies.items())}")
@@ -59,6 +60,16 @@ class Story:
         if len(self.history) > 1:
             lines += ["history:", *(_event(task) for task in self.history)]
         return "\n".join(lines)
+
+    def _reserves(self) -> bool:
+        """Whether it is a reservation of files, of which title and data are the glob once more."""
+        return is_reservation(self.task.id)
+
+    def _named(self) -> str:
+        if not self._reserves():
+            return f"{self.task.id} {self.task.record.state}"
+        glob = oneline(self.task.record.title or self.task.id, 200)
+        return f"reserved {glob}" if self.task.record.state == "claimed" else f"{glob}, free"
 
     def _holder(self) -> str:
         owner = self.task.record.owner
@@ -98,7 +109,8 @@ async def _history(context: Context, task: str, limit: int) -> list[Task]:
 
 def _event(task: Task) -> str:
     record = task.record
-    words = [f"  {task.time[:19]}Z  {task.revision}  {record.state}"]
+    state = "reserved" if is_reservation(task.id) and record.state == "claimed" else record.state
+    words = [f"  {task_view.moment(task.time)}  {task.revision}  {state}"]
     if record.owner:
         words.append(f"by {record.owner}")
     if record.state == "claimed":

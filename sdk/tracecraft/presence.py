@@ -58,10 +58,19 @@ class Announcer:
         self._announced = 0.0
 
     async def announce(self, tasks: tuple[str, ...] = ()) -> None:
-        """Write presence for another TTL; the first time, and after a lapse, also be registered and say ``joined``."""
+        """Write presence for another TTL; the first time, and after a lapse, also be registered and say ``joined``.
+
+        A ``oneshot`` leaves the presence of a ``live`` process of its name as it is: that one says sooner who is gone.
+        """
         now = asyncio.get_running_loop().time()
-        if not self._joined or now - self._announced > self._ttl:
-            await self._join()
+        if self._mode == "oneshot" or not self._joined or now - self._announced > self._ttl:
+            before = await self._register()
+            if self._mode == "oneshot" and before is not None and before.mode == "live":
+                self._joined = False
+                return
+            if before is None or before.session != self._context.holder.session:
+                await self._say("joined")
+            self._joined = True
         record = Presence(
             session=self._context.holder.session,
             mode=self._mode,
@@ -74,15 +83,14 @@ class Announcer:
         await self._context.bus.publish(subject, bodies.encode(record), ttl=self._ttl)
         self._announced = now
 
-    async def _join(self) -> None:
+    async def _register(self) -> Presence | None:
+        """Have a mailbox; who is present under this name."""
         context = self._context
         before, _ = await asyncio.gather(
             context.bus.leader_get(*context.kv(subjects.AGENTS, context.agent)),
             create_mailbox(context, context.agent, registered=True),
         )
-        if not _same_session(before, context.holder.session):
-            await self._say("joined")
-        self._joined = True
+        return _presence(before)
 
     async def leave(self) -> None:
         """Say ``left`` and go offline at once, unless another session has taken the name over."""

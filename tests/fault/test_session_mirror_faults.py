@@ -110,6 +110,20 @@ async def test_a_mirror_that_is_killed_again_and_again_loses_and_doubles_nothing
     await _assert_whole(session, "claude-long")
 
 
+async def test_killed_while_its_transcript_shrinks_and_grows_again_it_doubles_nothing(
+    session: AsyncSession, command: CommandLine, long_session: Path
+) -> None:
+    whole, changed = long_session.read_bytes(), long_session.stat().st_mtime
+    process = command.popen("session", "mirror", str(long_session))
+    await _kill_after(session, process, "claude-long", 3_000)
+    for content in (whole[: len(whole) // 10], whole):
+        long_session.write_bytes(content)
+        os.utime(long_session, (changed, changed))
+        done = command("session", "mirror", str(long_session), timeout=120)
+        assert done.returncode == 0, done.stderr
+    await _assert_whole(session, "claude-long")
+
+
 async def test_killed_and_without_its_checkpoint_it_loses_and_doubles_nothing(
     session: AsyncSession, command: CommandLine, long_session: Path
 ) -> None:

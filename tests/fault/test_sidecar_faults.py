@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +96,7 @@ async def test_a_killed_sidecar_is_replaced_with_the_same_name_claims_and_no_mes
     first = agent.sidecar
     os.kill(first, signal.SIGKILL)
     await bob.send("alice", "hello")
-    told = await blocking(until, lambda: _with(agent.tool(), "hello"), "the next sidecar tells")
+    told = await blocking(until, lambda: _with(agent.tool(), "from bob"), "the next sidecar tells")
     assert "You are the agent 'alice'" in told or (agent.name == "alice")
     assert agent.sidecar != first
     assert "T" in await blocking(agent.stop)
@@ -121,7 +123,7 @@ async def test_what_was_lost_while_no_sidecar_watched_is_told_by_the_next(
     await blocking(until, lambda: _with(agent.tool(), "You no longer hold T"), "the loss is told")
 
 
-async def test_a_message_whose_telling_was_broken_off_comes_again_and_says_so(
+async def test_an_announcement_that_was_broken_off_is_made_again(
     coding_agents: CodingAgents, bob: AsyncSession
 ) -> None:
     agent = alice(coding_agents)
@@ -136,27 +138,24 @@ async def test_a_message_whose_telling_was_broken_off_comes_again_and_says_so(
         with socket.socket(socket.AF_UNIX) as line:
             line.connect(state.socket)
             line.sendall(json.dumps(event).encode() + b"\n")
-            return _with(line.makefile().readline(), "hello")
+            return _with(line.makefile().readline(), "from bob")
 
-    assert "again" not in await blocking(until, ask, "the message is there")
-    told = await blocking(until, lambda: agent.tool(), "it is told again")
-    assert 'again="it may have been shown to you before"' in told
+    await blocking(until, ask, "the message is there")
+    await blocking(until, lambda: _with(agent.tool(), "from bob"), "it is told again")
     assert await blocking(agent.tool) == ""
 
 
-async def test_a_message_that_was_told_is_not_told_again_by_the_next_sidecar(
+async def test_a_message_that_was_announced_is_not_announced_again_by_the_next_sidecar(
     coding_agents: CodingAgents, bob: AsyncSession, own_nats: NatsServer
 ) -> None:
     agent = alice(coding_agents)
     await blocking(agent.start)
-    sent = await bob.send("alice", "hello")
-    await blocking(until, lambda: _with(agent.tool(), "hello"), "it is told")
-    os.kill(agent.sidecar, signal.SIGKILL)  # perhaps before the bus heard that it was read
+    await bob.send("alice", "hello")
+    await blocking(until, lambda: _with(agent.tool(), "from bob"), "it is announced")
+    os.kill(agent.sidecar, signal.SIGKILL)
     later = await bob.send("alice", "later")
-    told = await blocking(until, lambda: _with(agent.tool(), "later"), "the next sidecar tells")
-    assert f'id="{later.id}"' in told
-    assert f'id="{sent.id}"' not in told
-    await bob.mail.acked(sent.id, "alice", 20)
+    told = await blocking(until, lambda: _with(agent.tool(), "from bob"), "the next sidecar tells")
+    assert f"1 unread message for you from bob (id {later.id})" in told
 
 
 async def lapse(session: AsyncSession, task: str) -> None:
@@ -266,7 +265,39 @@ async def test_while_the_bus_is_away_hooks_answer_from_what_is_known_and_mail_co
         assert await blocking(agent.tool) == ""
         own_nats.resume()
         await bob.send("alice", "back again")
-        await blocking(until, lambda: _with(agent.tool(), "back again"), "it is told")
+        await blocking(until, lambda: _with(agent.tool(), "from bob"), "it is told")
+
+
+# -- odd edits ----------------------------------------------------------------------------------------------------
+
+
+def _patch(*headlines: str) -> dict[str, Any]:
+    text = "".join(f"{line}\n+x\n" for line in headlines)
+    return {"tool_name": "apply_patch", "tool_input": {"command": f"*** Begin Patch\n{text}*** End Patch"}}
+
+
+ODD_PATCHES: dict[str, list[str]] = {
+    "indented": ["  *** Update File: held.py"],
+    "the-201st": [*(f"*** Add File: f{number}" for number in range(200)), "*** Update File: held.py"],
+    "long-names": [*(f"*** Add File: {'f' * 300}{number}" for number in range(160)), "*** Update File: held.py"],
+    "half-a-character": ["*** Add File: \ud800", "*** Update File: held.py"],
+}
+
+
+async def test_no_patch_is_so_odd_that_it_goes_past_a_reservation(
+    coding_agents: CodingAgents, bob: AsyncSession
+) -> None:
+    agent = alice(coding_agents, kind="codex")
+    await blocking(agent.start)
+    for headlines in ODD_PATCHES.values():  # who is alone is not held up
+        assert await blocking(agent.hook, "PreToolUse", **_patch(*headlines)) == {}
+    await bob.reservations.reserve("held.py", folder=agent.work)
+    await blocking(until, lambda: agent.edit("held.py"), "the reservation is known")
+    for name, headlines in ODD_PATCHES.items():
+        said = (await blocking(agent.hook, "PreToolUse", **_patch(*headlines))).get("hookSpecificOutput", {})
+        assert said.get("permissionDecision") == "deny", name
+        assert ("bob" if len(headlines) < 100 else "split the patch") in said["permissionDecisionReason"]
+    assert await blocking(agent.hook, "PreToolUse", **_patch("*** Add File: free.py")) == {}
 
 
 # -- odd surroundings ---------------------------------------------------------------------------------------------
@@ -358,3 +389,64 @@ def test_modules_in_the_agents_folder_are_not_taken_for_ours(coding_agents: Codi
     for name in ("asyncio", "nats", "msgspec", "logging"):
         (agent.work / f"{name}.py").write_text("raise SystemExit('taken')")
     assert "You are the agent 'alice'" in agent.start()
+
+
+def test_a_sidecar_that_dies_at_once_holds_up_no_event_however_large(coding_agents: CodingAgents) -> None:
+    agent = alice(coding_agents)
+    broken = coding_agents.home / "broken"
+    (broken / "msgspec").mkdir(parents=True)
+    (broken / "msgspec" / "__init__.py").write_text("raise ImportError('half installed')")
+    wide = "\U0001f600" * 4_096
+    fields = {"cwd": wide, "transcript_path": wide, "source": wide, "reason": wide, "tool_name": wide}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "tracecraft_cli.hook"],
+        input=agent.payload("SessionStart", **fields),
+        env={**agent.env, "PYTHONPATH": str(broken)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{}\n", "")
+    log = next(coding_agents.home.rglob("*.log"))
+    until(lambda: "half installed" in log.read_text(), "it has died")
+
+
+def test_a_session_whose_first_event_is_large_has_a_sidecar(coding_agents: CodingAgents) -> None:
+    agent = alice(coding_agents)
+    wide = "\U0001f600" * 4_096
+    agent.hook("SessionStart", source=wide, reason=wide, tool_name=wide)
+    assert "You are the agent 'alice'" in until(lambda: agent.context("UserPromptSubmit", prompt="x"), "it is told")
+
+
+def test_what_is_no_state_file_holds_up_neither_hook_nor_command(coding_agents: CodingAgents) -> None:
+    agent = alice(coding_agents)
+    agent.start()
+    [found] = coding_agents.home.rglob("claude-*.json")
+    os.mkfifo(found.with_name("claude-0.json"))
+    found.with_name("claude-00.json").write_bytes(b"[" * 200_000)
+    assert agent.hook("PostToolUse", **EVENTS["PostToolUse"]) == {}
+    assert agent.cli("whoami")["code"] == 0
+    agent.id = "0"
+    assert "You are the agent 'alice" in agent.start()
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [["timeout", "60"], [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])"]],
+    ids=["timeout", "a-program"],
+)
+def test_a_session_whose_hooks_are_wrapped_is_served_until_its_agent_ends(
+    wrapper: list[str], coding_agents: CodingAgents
+) -> None:
+    agent = alice(coding_agents)
+    argv = [*wrapper, sys.executable, "-P", "-m", "tracecraft_cli.hook"]
+    for event in ("SessionStart", "UserPromptSubmit"):
+        [done] = agent.children(argv, input=agent.payload(event, **EVENTS[event]))
+    assert "You are the agent 'alice'" in done["stdout"]
+    state = agent.state()
+    assert state is not None
+    assert state.pid == agent.process.pid
+    pid = agent.sidecar
+    agent.kill()
+    until(lambda: not alive(pid), "the sidecar ends")

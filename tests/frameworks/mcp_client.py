@@ -171,10 +171,10 @@ def outcome(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def bare(agent: str, **environment: str) -> Iterator[Bare]:
-    """A bare client, past its handshake."""
+def bare(agent: str, *, begin: bool = True, **environment: str) -> Iterator[Bare]:
+    """A bare client, past its handshake unless it is not to ``begin``."""
     client = Bare(agent, environment)
     try:
-        yield client.begin()
+        yield client.begin() if begin else client
     finally:
         client.kill()

@@ -125,6 +125,8 @@ class ClaudeCode(RealAgent):
     """Claude Code."""
 
     shell, shell_argument = "Bash", "command"
+    llm = ""
+    """The model that it is told to use; its own choice, when it is told none."""
 
     def install(self) -> None:
         self.binary = claude_binary()
@@ -139,8 +141,8 @@ class ClaudeCode(RealAgent):
         self.run(self.binary, "plugin", "install", "tracecraft@tracecraft")
 
     def argv(self, prompt: str) -> list[str]:
-        tools = "Bash,Write,Edit"
-        return [self.binary, "-p", prompt, "--model", "claude-sonnet-4-5", "--allowedTools", tools]
+        chosen = ["--model", self.llm] if self.llm else []
+        return [self.binary, "-p", prompt, *chosen, "--allowedTools", "Bash,Write,Edit"]
 
 
 class Codex(RealAgent):
@@ -179,6 +181,8 @@ class Codex(RealAgent):
 
 def parts(request: Request) -> Iterator[tuple[str, str]]:
     """Everything that the model reads: in whose slot, and the words."""
+    for name in ("system", "instructions"):
+        yield "system", json.dumps(request.body.get(name) or "", ensure_ascii=False)
     for item in request.body.get("messages") or request.body.get("input") or []:
         slot = item.get("role") or item.get("type", "")
         content = item.get("content") or item.get("output") or ""

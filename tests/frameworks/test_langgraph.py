@@ -200,6 +200,22 @@ def test_a_node_that_breaks_fails_the_run(recorded: Recorded) -> None:
     assert ("broken", "RuntimeError: the node broke") in run.errors
 
 
+def test_a_tool_that_is_asked_for_and_never_called_is_forgotten_with_its_run(
+    model: StubModel, recorded: Recorded
+) -> None:
+    model.answer(call("add", {"a": 1, "b": 2}), call("add", {"a": 3, "b": 4}))
+    graph = StateGraph(MessagesState)
+    graph.add_node("asks", lambda state: {"messages": [ChatOpenAI(model=MODEL).bind_tools([add]).invoke("go")]})
+    graph.add_edge(START, "asks")
+    graph.add_edge("asks", END)
+    tracer = TracecraftTracer()
+    for other in (TracecraftTracer(), None):  # a second one is told after the run was ended
+        callbacks = [one for one in (other, tracer) if one is not None]
+        graph.compile().invoke({"messages": []}, config={"callbacks": callbacks})
+        assert tracer._callers == {}
+    recorded.runs(2)
+
+
 def test_a_model_that_is_asked_again_is_counted_once(model: StubModel, truth: Truth, recorded: Recorded) -> None:
     model.answer(fail(500, "down"), say("hello", Usage(input=10, output=2)))
     chain = ChatOpenAI(model=MODEL, max_retries=0).with_retry(wait_exponential_jitter=False, stop_after_attempt=2)

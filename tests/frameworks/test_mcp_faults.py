@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from tests.frameworks.mcp_client import Bare, Refused, bare, connect, outcome
+from tests.frameworks.mcp_client import INITIALIZE, Bare, Refused, bare, connect, outcome
 from tracecraft import AsyncSession, claims
 from tracecraft_core import coding_session
 from tracecraft_core.bodies import Handoff
@@ -160,6 +160,15 @@ def test_nothing_but_the_protocol_is_on_standard_output_and_rubbish_on_input_is_
         code, said = a.leave()
     assert code == 0
     assert {"a stray line", "another", "a third"} <= set(said.splitlines())
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["at its start", "in the middle"])
+def test_a_client_that_goes_before_it_is_answered_is_no_error(begun: bool) -> None:
+    with bare("a", begin=begun) as a:
+        for _ in range(20):
+            a.send("ping") if begun else a.send("initialize", INITIALIZE)
+        code, said = a.leave()
+    assert (code, said) == (0, "")
 
 
 def test_inside_of_a_coding_session_the_server_is_its_agent_and_its_claims_stay(

@@ -422,3 +422,43 @@ def in_shell(cli: CommandLine, folder: Path, script: str, agent: str) -> subproc
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done
+
+
+# -- what a person is told -------------------------------------------------------------------------------------------
+
+
+def test_a_watcher_says_what_it_watches_and_what_is_not_there_yet(cli: CommandLine, researcher: Researcher) -> None:
+    (researcher.folder / "results.tsv").unlink()
+    done = cli("autoresearch", "watch", "gpu0", "--once")
+    assert said(done) == ""
+    assert f"gpu0 (branch {BRANCH}, no results.tsv yet)" in done.stderr
+    assert "nothing new" in done.stderr
+    watching = cli.popen("autoresearch", "watch", "gpu0")
+    assert watching.stderr is not None
+    words = watching.stderr.readline()
+    assert words == f"watching gpu0 (branch {BRANCH}, no results.tsv yet) into project {cli.project}; Ctrl-C ends it\n"
+    watching.send_signal(signal.SIGTERM)
+    assert watching.wait(30) == 0
+
+
+def test_a_metric_that_the_table_does_not_have_is_refused_with_those_it_has(
+    cli: CommandLine, researcher: Researcher
+) -> None:
+    refused = cli("autoresearch", "watch", "gpu0", "--once", "--metric", "nope")
+    assert refused.returncode == 2
+    assert "--metric nope: results.tsv of gpu0 has no such column, but val_bpb, memory_gb" in refused.stderr
+    assert runs(cli) == []
+    researcher.experiment(0.05, "keep", "raise the lr")
+    assert len(once(cli, "gpu0", "--metric", "memory_gb")) == 1
+
+
+def test_without_a_bus_a_watcher_waits_for_one(cli: CommandLine, researcher: Researcher) -> None:
+    away = {"TRACECRAFT_SERVER": "nats://127.0.0.1:1"}
+    assert cli("autoresearch", "watch", "gpu0", "--once", env=away).returncode == 69
+    watching = cli.popen("autoresearch", "watch", "gpu0", env=away)
+    assert watching.stderr is not None
+    while "no NATS server answers" not in (line := watching.stderr.readline()):
+        assert line, "it ended"
+    assert "it is tried again" in line
+    watching.send_signal(signal.SIGTERM)
+    assert watching.wait(30) == 0

@@ -240,6 +240,21 @@ def test_a_message_is_a_link_from_the_step_that_read_it_to_the_one_that_sent_it(
     assert (told["tracecraft.message.from"], told["tracecraft.message.to"]) == ("lead", "ann")
 
 
+def test_people_are_told_of_one_link_and_of_several(cli: CommandLine, recorded: Recorded) -> None:
+    assert "14 spans, 2 links, trace " in said(cli("runs", "export", recorded.run, "--otlp", "run.json"))
+    with (
+        Session(server=cli.server, project=cli.project, agent="lead") as lead,
+        Session(server=cli.server, project=cli.project, agent="ann") as ann,
+        lead.run("small") as run,
+    ):
+        with run.agent("lead") as sending, sending.step("tell"):
+            sending.send("ann", "go on")
+        with run.agent("ann") as reading, reading.step("read"):
+            (message,) = ann.inbox()
+            assert ann.ack(message)
+    assert " spans, 1 link, trace " in said(cli("runs", "export", run.id, "--otlp", "small.json"))
+
+
 def test_a_message_sent_inside_of_a_step_carries_its_traceparent(cli: CommandLine, recorded: Recorded) -> None:
     found = asyncio.run(headers_of_messages(cli))
     assert found == [f"00-{TRACE}-{recorded.steps['tell']}-01"]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.cli import CommandLine
 from tests.support.coding_sessions import CLAUDE, CODEX, HERMES, OPENCLAW, answer, append, assistant, text, tool, user
+from tracecraft.transcripts import finder, mirror, watching
+from tracecraft.transcripts.mirror import Mirror
+from tracecraft.transcripts.watching import Watcher
+from tracecraft_core import settings
 
 if TYPE_CHECKING:
     import subprocess
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.coding_sessions import Home
+    from tracecraft.transcripts.mirror import Progress
     from tracecraft_stack import Stack
 
 
@@ -85,6 +92,51 @@ def test_nothing_is_mirrored_that_was_not_asked_for(sessions: Sessions) -> None:
     assert [row["mirrored"] for row in sessions.result("list")] == [None] * 5
 
 
+def test_which_sessions_is_asked_before_there_is_a_bus_and_what_was_understood_is_said(
+    coding_home: Home, project: str, sessions: Sessions
+) -> None:
+    away = Sessions("nats://127.0.0.1:9", project, coding_home)("session", "mirror")
+    assert (away.returncode, "which sessions? Name one" in away.stderr) == (2, True), away.stderr
+    os.utime(sessions.home.claude, (1_795_000_000, 1_795_000_000))
+    for verb in ("mirror", "list"):
+        none = sessions("session", verb, "--source", "claude", "--since", "5", "--folder", "/srv/none")
+        assert none.returncode == 0, none.stderr
+        assert "no session of claude that changed in the last 5.0 s and worked in /srv/none" in none.stderr
+
+
+def test_a_session_that_another_project_has_is_mirrored_again_only_by_name(sessions: Sessions, project: str) -> None:
+    sessions.do("mirror", CLAUDE)
+    other = f"{project}-other"
+
+    def there(*args: str) -> subprocess.CompletedProcess[str]:
+        done = sessions("session", *args, project=other)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    listed = {row["session"]: row for row in json.loads(there("list", "--json").stdout)["result"]}
+    assert (listed[CLAUDE]["elsewhere"], listed[CODEX]["elsewhere"]) == (project, None)
+    assert [line for line in there("list").stdout.splitlines() if CLAUDE in line and f"in {project}" in line]
+    done = there("mirror", "--source", "claude")
+    assert done.stdout == ""
+    assert f"claude-{CLAUDE} is mirrored into project {project} already: name it to have it here too" in done.stderr
+    assert "new steps" in there("mirror", CLAUDE).stdout
+    assert "nothing new" in there("mirror", "--source", "claude").stdout
+
+
+def test_a_watch_leaves_what_another_project_has(sessions: Sessions, project: str) -> None:
+    sessions.do("mirror", CLAUDE)
+    append(sessions.home.claude.parent / "new.jsonl", user(1, "go"))
+    os.utime(sessions.home.claude)
+    other = f"{project}-other"
+    watch = sessions.popen("session", "watch", "--source", "claude", "--json", project=other)
+    assert _next(watch) == ("claude-new", 1)
+    watch.send_signal(signal.SIGINT)
+    out, err = watch.communicate(timeout=60)
+    assert (watch.returncode, out) == (0, ""), err
+    assert err.count(f"claude-{CLAUDE} is mirrored into project {project} already") == 1
+    assert json.loads(sessions("runs", "--json", project=other).stdout)["result"][0]["run"] == "claude-new"
+
+
 @pytest.mark.parametrize(
     ("options", "count"),
     [
@@ -114,9 +166,11 @@ def test_a_conversation_reads_the_same_from_the_file_and_from_the_run(sessions: 
     mirrored = sessions.result("show", CLAUDE)
 
     def said(parts: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-        return [(part["kind"], part["name"], part["words"], part["answer"], part["error"]) for part in parts]
+        shown = ("kind", "name", "words", "answer", "error", "tokens")
+        return [tuple(part[name] for name in shown) for part in parts]
 
     assert said(mirrored) == said(local)
+    assert sum(part["tokens"] for part in mirrored) == 1141
 
 
 def test_words_in_a_conversation_have_no_power_over_the_terminal(sessions: Sessions, tmp_path: Path) -> None:
@@ -142,7 +196,8 @@ def test_a_text_is_found_in_mirrored_sessions_of_all_machines(sessions: Sessions
         (f"claude-{CLAUDE}", "output"),
     }
     assert {hit["name"] for hit in hits} == {"Bash", "claude-sonnet-4-5"}
-    (hit,) = [hit for hit in sessions.result("search", "File does not exist") if hit["where"] == "error"]
+    (hit,) = [hit for hit in sessions.result("search", "File does not exist") if hit["name"] == "Read"]
+    assert hit["where"] == "error"  # its output says the same
     assert (hit["agent"], hit["status"]) == ("widgets-claude", "error")
     assert {hit["source"] for hit in sessions.result("search", "exit 3", "--source", "hermes")} == {"hermes"}
     assert "  > " in sessions.do("search", "look deeper")
@@ -153,6 +208,8 @@ def test_a_text_is_found_in_transcripts_here(sessions: Sessions) -> None:
     hits = sessions.result("search", "exit 3", "--local")
     assert {hit["source"] for hit in hits} == {"codex", "hermes", "openclaw"}
     assert {hit["where"] for hit in hits} == {"input", "output"}
+    (hit,) = sessions.result("search", "File does not exist", "--local")
+    assert hit["where"] == "error"
     empty = sessions("session", "search", " ")
     assert (empty.returncode, "TEXT is empty" in empty.stderr) == (2, True)
 
@@ -186,6 +243,45 @@ def test_a_watch_follows_sessions_as_they_are_written(sessions: Sessions) -> Non
     assert (
         json.loads(sessions("runs", "inspect", "claude-live", "--json").stdout)["result"]["row"]["status"] == "running"
     )
+
+
+def test_a_watch_without_a_bus_says_so_once(coding_home: Home, project: str) -> None:
+    line = Sessions("nats://127.0.0.1:9", project, coding_home)
+    watch = line.popen("session", "watch", CLAUDE, CODEX)
+    assert watch.stderr is not None
+    said = [watch.stderr.readline(), watch.stderr.readline()]
+    watch.send_signal(signal.SIGINT)
+    _, rest = watch.communicate(timeout=60)
+    assert said[0].startswith("watching into")
+    assert said[1].startswith("tracecraft: no NATS server answers at nats://127.0.0.1:9")
+    assert (watch.returncode, rest) == (0, "")
+
+
+async def test_many_sessions_wait_for_a_bus_and_one_tells_of_it(
+    coding_home: Home, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in coding_home.environment().items():
+        monkeypatch.setenv(name, value)
+    for module, name in ((watching, "LOOK_S"), (mirror, "AGAIN_S"), (mirror, "ACKNOWLEDGED_S")):
+        monkeypatch.setattr(module, name, 0.1)
+    told: list[str] = []
+    looks: Counter[str] = Counter()
+    again = asyncio.Event()
+    advance = Mirror.advance
+
+    async def counted(self: Mirror) -> Progress:
+        looks[self.run] += 1
+        if len(looks) == 5 and min(looks.values()) > 2:
+            again.set()
+        return await advance(self)
+
+    monkeypatch.setattr(Mirror, "advance", counted)
+    found = settings.load({"server": "nats://127.0.0.1:9", "project": project})
+    watcher = asyncio.create_task(Watcher(found, finder.find, lambda _, progress: told.append(progress.waiting)).run())
+    await asyncio.wait_for(again.wait(), 60)
+    watcher.cancel()
+    await asyncio.wait([watcher])
+    assert [one[:22] for one in told] == ["no NATS server answers"]
 
 
 def _next(watch: subprocess.Popen[str]) -> tuple[str, int]:

@@ -183,7 +183,7 @@ def test_the_shell_is_offered_commands_and_options(run: Run) -> None:
         done = run(_TRACECRAFT_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=place)
         return {line.partition(",")[2] for line in done.stdout.splitlines()}
 
-    assert offered("tracecraft m") == {"memory", "messages"}
+    assert offered("tracecraft m") == {"mcp", "memory", "messages"}
     assert offered("tracecraft memory h") == {"history"}
     assert "--if-absent" in offered("tracecraft memory set --if")
     assert offered("tracecraft inbox a") == {"ack"}

@@ -161,7 +161,7 @@ def test_outside_a_repository_changed_files_are_refused_and_the_task_stays_claim
     cli("claim", "T", agent="alice")
     refused = run_in(cli, tmp_path, "complete", "T", "--changed-files-from-git", agent="alice")
     assert refused.returncode == 2
-    assert "not a git repository" in refused.stderr
+    assert f"{tmp_path} is no git repository" in refused.stderr
     assert states(cli) == {"T": "claimed"}
 
 

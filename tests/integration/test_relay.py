@@ -159,6 +159,68 @@ def test_a_command_that_runs_a_program_is_not_relayed_and_says_what_helps(sandbo
     assert not (sandbox.workspace / "x").exists()
 
 
+def test_files_are_reserved_from_inside_as_the_paths_that_they_are_inside(sandbox: Sandbox) -> None:
+    src = sandbox.workspace / "src"
+    (src / "[id]").mkdir(parents=True)
+    (src / "[id]" / "x.py").touch()
+    (sandbox.workspace / "link").symlink_to(src)
+    sandbox.relay()
+    held = sandbox("reserve", "src", "link/../docs/*.md", str(src / "[id]" / "x.py"), "--lease", "10m")
+    assert held.returncode == 0, held.stderr
+    assert [line.split(" fence ")[0] for line in held.stdout.splitlines()] == ["src/**", "docs/*.md", "src/[[]id]/x.py"]
+    outside = sandbox.outside
+    listed = result(outside("reserve", "--list", "--json"))
+    assert {(one["glob"], one["owner"]) for one in listed} == {
+        (glob, AGENT) for glob in ("src/**", "docs/*.md", "src/[[]id]/x.py")
+    }
+    assert sandbox("reserve", "--list", "src/a.py").stdout.splitlines()[1].startswith("src/**")
+    told = sandbox("reserve", "--check", "./src/a.py", "new.py", agent="w2")
+    assert (told.returncode, f"src/a.py is reserved by {AGENT} (as src/**)" in told.stderr) == (3, True)
+    assert sandbox("reserve", "--check", "new.py", "./-x").stdout == "new.py is free\n-x is free\n"
+    assert sandbox("reserve", "--release", "src").returncode == 0
+    assert sandbox("reserve", "--release", "--all", "--json").returncode == 0
+    assert result(outside("reserve", "--list", "--json")) == []
+
+
+def test_a_path_outside_of_the_repository_is_refused_inside_and_nothing_is_sent(sandbox: Sandbox) -> None:
+    sandbox.relay()
+    done = sandbox("reserve", "../elsewhere")
+    assert (done.returncode, "lies outside of" in done.stderr) == (2, True)
+    assert sandbox.status() == {}
+
+
+def test_reserving_needs_an_answer_and_a_commit_goes_on_without_one(sandbox: Sandbox) -> None:
+    done = sandbox("reserve", "src")
+    assert (done.returncode, f"start 'tracecraft relay {sandbox.workspace}'" in done.stderr) == (69, True)
+    ran = sandbox("reserve", "src", "--exec", "--", "true")
+    assert (ran.returncode, "'reserve --exec' is nothing that a relay does" in ran.stderr) == (69, True)
+    git(sandbox, "init", "--quiet", "--initial-branch=main")
+    assert sandbox("reserve", "--check", "--staged").returncode == 0
+    (sandbox.workspace / "-a.py").touch()
+    git(sandbox, "add", ".")
+    checked = sandbox("reserve", "--check", "--staged")
+    assert (checked.returncode, "nobody was asked" in checked.stderr) == (0, True)
+    assert sandbox("reserve", "--check", "--staged", env={"TRACECRAFT_RESERVE_STRICT": "1"}).returncode == 69
+    assert sandbox("reserve", "--install-git-hook").returncode == 0
+
+
+def test_a_commit_inside_is_checked_through_the_relay(sandbox: Sandbox) -> None:
+    git(sandbox, "init", "--quiet", "--initial-branch=main")
+    for number in range(250):  # more than go into a request
+        (sandbox.workspace / f"-{number}.py").touch()
+    git(sandbox, "add", ".")
+    sandbox.relay()
+    assert sandbox("reserve", "--check", "--staged").returncode == 0
+    sandbox.outside("reserve", "--from-top", "./-99.py", agent="w1")
+    refused = sandbox("reserve", "--check", "--staged")
+    assert (refused.returncode, "--no-verify" in refused.stderr) == (3, True)
+    assert "-99.py is reserved by w1 since" in refused.stderr
+
+
+def git(sandbox: Sandbox, *words: str) -> None:
+    subprocess.run(["git", "-C", str(sandbox.workspace), *words], check=True)
+
+
 def test_of_two_relays_the_second_is_told_of_the_first(sandbox: Sandbox) -> None:
     first = sandbox.relay()
     done = sandbox.outside("relay", str(sandbox.workspace))
@@ -189,6 +251,7 @@ def test_what_only_writes_is_queued_and_done_in_order_when_a_relay_comes(sandbox
     ids = [queued(sandbox("memory", "set", "k", str(number))) for number in range(5)]
     told = sandbox("send", "w2", "hello", "--json")
     error = json.loads(told.stdout)["error"]
+    assert "a sandbox blocks the network" in error["message"]
     assert (told.returncode, error["code"], error["type"], error["queued"]) == (75, 75, "Queued", True)
     assert {one["state"] for one in sandbox.status().values()} == {"queued"}
     assert f"tracecraft relay {sandbox.workspace}" in told.stderr
@@ -198,6 +261,7 @@ def test_what_only_writes_is_queued_and_done_in_order_when_a_relay_comes(sandbox
     history = result(sandbox.outside("memory", "history", "k", "--json"))
     assert [one["value"] for one in history] == list(range(5))
     receipt = sandbox.status()[error["request"]]
+    assert all(re.fullmatch(r"[-\d]{10}T[\d:]{8}\.\d{3}Z", receipt[when]) for when in ("queued_at", "ended_at"))
     assert (receipt["state"], receipt["exit_code"], receipt["command"]) == ("acked", 0, "send")
     assert json.loads(receipt["stdout"])["result"]["id"] > 0
     assert result(sandbox.outside("inbox", "--json", agent="w2"))["messages"][0]["from"] == AGENT
@@ -283,7 +347,42 @@ def test_a_variable_alone_makes_no_sandbox_where_the_bus_answers(outside: Comman
 def test_the_relay_can_be_asked_for_outright(outside: CommandLine, tmp_path: Path) -> None:
     done = outside("memory", "set", "k", "1", agent=AGENT, env={detection.RELAY: str(tmp_path)})
     assert done.returncode == 75
+    read = outside("memory", "get", "k", agent=AGENT, env={detection.RELAY: str(tmp_path)})
+    assert read.returncode == 69
+    for told in (done, read):
+        assert "TRACECRAFT_RELAY is set" in told.stderr
+        assert "sandbox blocks" not in told.stderr
     assert (tmp_path / ".tracecraft/relay/requests").is_dir()
+
+
+def test_a_relay_that_is_asked_for_where_nothing_is_makes_no_folder(outside: CommandLine, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    done = outside("tasks", agent=AGENT, env={detection.RELAY: str(nowhere)})
+    assert (done.returncode, f"TRACECRAFT_RELAY={nowhere} is no folder" in done.stderr) == (2, True)
+    assert not nowhere.exists()
+
+
+def test_no_workspace_is_found_where_everybody_can_write(outside: CommandLine, tmp_path: Path) -> None:
+    shared, own = tmp_path / "shared", tmp_path / "shared" / "own"
+    own.mkdir(parents=True)
+    (shared / ".git").mkdir()
+
+    def once() -> subprocess.CompletedProcess[str]:
+        argv, env = outside.argv("relay", "--once"), outside.environment()
+        return subprocess.run(argv, cwd=own, env=env, capture_output=True, text=True, check=False)
+
+    done = once()  # a .git that is none makes no workspace of the folder above
+    assert (done.returncode, sorted(path.name for path in own.iterdir())) == (0, [".tracecraft"])
+    assert [path.name for path in shared.iterdir() if path.name == ".tracecraft"] == []
+    (own / ".tracecraft/relay/.gitignore").unlink()
+    own.chmod(0o1777)
+    refused = once()
+    assert (refused.returncode, f"{own} can be written by everybody" in refused.stderr) == (2, True)
+
+
+def test_a_relay_without_a_bus_says_so(sandbox: Sandbox) -> None:
+    relay = sandbox.relay("--server", "nats://127.0.0.1:1")
+    assert "nats://127.0.0.1:1 does not answer yet" in relay.stop()
 
 
 # -- runs that Python records ----------------------------------------------------------------------------------------

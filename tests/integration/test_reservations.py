@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -343,6 +344,48 @@ def test_reserve_check_list_and_release(cli: CommandLine, repo: Path) -> None:
     assert cli("tasks", "file.>").stdout == ""
 
 
+def test_a_check_says_what_is_free_and_what_is_yours(cli: CommandLine, repo: Path) -> None:
+    run(cli, repo, "src/*.py")
+    assert run(cli, repo, "--check", "src/a.py", "docs").stdout == "src/a.py is yours, by src/*.py\ndocs is free\n"
+    assert result(run(cli, repo, "--check", "src/a.py", "docs", "--json"))["free"] == ["src/a.py", "docs"]
+
+
+def test_a_glob_from_the_top_is_taken_as_it_is_listed(cli: CommandLine, repo: Path) -> None:
+    (repo / "src" / "[id]").mkdir()
+    (repo / "src" / "[id]" / "x").touch()
+    run(cli, repo, "src/[id]/x")
+    (listed,) = result(run(cli, repo, "--list", "--json"))
+    assert listed["glob"] == "src/[[]id]/x"
+    again = run(cli, repo / "src", "--from-top", listed["glob"])
+    assert "held already" in again.stdout
+    assert run(cli, repo / "src", "--check", "--from-top", "src/[[]id]/x", agent="bob").returncode == 3
+    assert result(run(cli, repo / "src", "--from-top", "src", "--json"))["glob"] == "src"
+    assert run(cli, repo / "src", "--from-top", "../x").returncode == 2
+    assert run(cli, repo / "src", "--release", "--from-top", listed["glob"]).returncode == 0
+
+
+def test_people_read_which_files_are_reserved_and_to_the_second_since_when(cli: CommandLine, repo: Path) -> None:
+    run(cli, repo, "src/a.py")
+    refused = run(cli, repo, "src", agent="bob")
+    assert re.search(r" since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, the lease", refused.stderr), refused.stderr
+    assert re.search(r"^alice .* reserved src/a\.py ", cli("agents").stdout, re.MULTILINE)
+    story = cli("task", "show", "file.src.a=2Epy").stdout
+    assert re.match(r"reserved src/a\.py by alice, lease \d+ s, revision \d+, [-\dT:]{19}Z\n", story), story
+    assert "title" not in story
+    run(cli, repo, "--release", "src/a.py")
+    run(cli, repo, "src/a.py", agent="bob")
+    run(cli, repo, "--release", "src/a.py", agent="bob")
+    told: list[str] = []
+
+    def all_is_told() -> bool:
+        told[:] = [" ".join(line.split()[2:]) for line in cli("log", "--subject", "task.>").stdout.splitlines()]
+        return len(told) >= 4
+
+    asyncio.run(until(all_is_told))
+    words = ("reserved src/a.py", "reservation of src/a.py ended")
+    assert told == [f"{who} {what}" for who in ("alice", "bob") for what in words]
+
+
 def test_the_lease_of_a_reservation_is_renewed_by_every_command(cli: CommandLine, repo: Path) -> None:
     run(cli, repo, "src", "--lease", "30s")
     before = result(run(cli, repo, "--list", "--json", agent="bob"))[0]["expires_in"]
@@ -372,6 +415,10 @@ def test_a_program_runs_under_its_files_and_they_are_free_when_it_ends(cli: Comm
         ["--release", "src", "--all"],
         ["--check"],
         ["--install-git-hook", "x"],
+        ["--list", "--release", "src"],
+        ["--check", "--list", "src"],
+        ["--install-git-hook", "--uninstall-git-hook"],
+        ["--from-top", "--staged", "--check"],
         ["--exec"],
         ["src", "--", "true"],
     ],
@@ -470,6 +517,7 @@ def test_a_hook_that_was_there_runs_first_and_comes_back(cli: CommandLine, repo:
 
 
 def test_there_is_no_hook_outside_of_a_repository(cli: CommandLine, tmp_path: Path) -> None:
-    done = run(cli, tmp_path, "--install-git-hook")
-    assert done.returncode == 2
-    assert "not a git repository" in done.stderr
+    for form in (["--install-git-hook"], ["--uninstall-git-hook"], ["--check", "--staged"]):
+        done = run(cli, tmp_path, *form)
+        assert done.returncode == 2
+        assert done.stderr == f"tracecraft: {tmp_path} is no git repository: go into one\n", form

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from tracecraft_stack import Stack
 
 
+SECRET = "ghp_" + "e5F6" * 9
+
+
 class Desk:
     """A project, a home with transcripts, and questions about what became of them."""
 
@@ -153,6 +156,62 @@ async def test_secrets_in_a_transcript_do_not_leave_the_machine(desk: Desk, tmp_
     assert events
     assert secret not in json.dumps(events)
     assert "redacted" in json.dumps(events).lower()
+
+
+@pytest.mark.parametrize("filling", [200, 300, 400, 500, 2_000, 4_000, 4_096])
+async def test_a_secret_that_lies_where_a_text_is_cut_is_redacted_before(
+    desk: Desk, tmp_path: Path, filling: int
+) -> None:
+    path = tmp_path / "s.jsonl"
+    for number, part in enumerate((6, 20, 38)):
+        said = "z " * ((filling - part) // 2) + " " * (part % 2) + SECRET
+        at, call = 10 * (number + 1), f"t{number}"
+        used = {"type": "tool_use", "id": call, "name": said, "input": {"command": said}}
+        append(path, user(at, said), user(at + 1, said) | {"isMeta": True}, *assistant(at + 2, used))
+        append(path, answer(at + 3, call, said, failed=True), {"type": "ai-title", "aiTitle": said})
+        refused = {"type": "system", "subtype": "api_error", "content": said, "error": {"message": said}}
+        append(path, user(at + 4, "") | refused, *assistant(at + 5, text("done")))
+    mirror = await desk.mirror("claude", path, "s")
+
+    told = json.dumps([entry async for entry in _entries(desk, mirror.run)])
+    assert "redacted" in told
+    assert SECRET[:6] not in told
+
+
+async def test_a_secret_in_any_name_is_redacted(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    said, *_ = assistant(2, text("done"), message=SECRET)
+    said["message"]["model"] = SECRET
+    append(path, user(1, "go") | {"version": SECRET, "cwd": f"/srv/{SECRET}", "gitBranch": SECRET}, said)
+    inner = path.with_suffix("") / "subagents" / "agent-abc.jsonl"
+    inner.parent.mkdir(parents=True)
+    inner.with_suffix(".meta.json").write_text(json.dumps({"agentType": SECRET}))
+    append(inner, user(3, "look"), said)
+    mirror = await desk.mirror("claude", path, "s")
+
+    told = json.dumps([entry async for entry in _entries(desk, mirror.run)])
+    assert "agent.started" in told
+    assert SECRET[:6] not in told
+    assert {step.model for step in await desk.steps(mirror.run) if step.kind == "llm"} == {"[redacted:github-token]"}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+async def test_what_is_no_regular_file_is_not_opened(desk: Desk, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "s.jsonl"
+    _special(path, kind)
+    progress = await Mirror(desk.settings, "claude", path).end()
+    assert "only regular files are read" in progress.waiting
+
+    path.unlink()
+    append(path, user(1, "go"))
+    agents = path.with_suffix("") / "subagents"
+    agents.mkdir(parents=True)
+    _special(agents / "agent-a.jsonl", kind)
+    _special(agents / "agent-b.meta.json", kind)
+    append(agents / "agent-b.jsonl", user(2, "look"))
+    os.utime(agents / "agent-b.jsonl", (1.0, 1.0))  # so long ago that nobody waits for what is said about it
+    mirror = await desk.mirror("claude", path)
+    assert len(await desk.steps(mirror.run)) == 2
 
 
 async def test_an_agent_has_the_name_it_is_given_and_keeps_it(desk: Desk, tmp_path: Path) -> None:
@@ -299,6 +358,75 @@ async def test_a_transcript_that_is_written_anew_is_noticed(desk: Desk, tmp_path
     await desk.assert_sound(mirror.run)
 
 
+@pytest.mark.parametrize("lines", [2, 5, 7])
+async def test_a_transcript_that_shrinks_and_grows_again_says_nothing_twice(
+    desk: Desk, tmp_path: Path, lines: int
+) -> None:
+    path = tmp_path / "s.jsonl"
+    append(path, user(1, "one"), *assistant(2, text("I look"), tool("t")), answer(300, "t", "ok"), user(400, "two"))
+    append(path, *assistant(5, tool("u")), answer(600, "u", "ok"), user(700, "three"))
+    whole = path.read_bytes()
+    mirror = await desk.mirror("claude", path, "s")
+    before = [_said(step) for step in await desk.steps(mirror.run)]
+
+    path.write_bytes(b"".join(whole.splitlines(keepends=True)[:lines]))
+    await desk.mirror("claude", path, "s")
+    path.write_bytes(whole)
+    again = Mirror(desk.settings, "claude", path, session="s")
+    assert (await again.end()).steps == 0
+    assert [_said(step) for step in await desk.steps(mirror.run)] == before
+    await desk.assert_sound(mirror.run)
+
+    append(path, user(800, "four"))
+    await desk.mirror("claude", path, "s")
+    assert len(await desk.steps(mirror.run)) == len(before) + 1
+    await desk.assert_sound(mirror.run)
+
+
+async def test_a_session_that_lies_in_two_folders_is_recorded_once(desk: Desk, tmp_path: Path) -> None:
+    short, whole = tmp_path / "x" / "s.jsonl", tmp_path / "y" / "s.jsonl"
+    for path in (short, whole):
+        path.parent.mkdir()
+        append(path, *(user(number, f"say {number}") for number in range(1, 5)))
+    append(whole, user(5, "say 5"), user(6, "say 6"))
+    for path in (short, whole) * 2:
+        mirror = await desk.mirror("claude", path, "s")
+    assert len(await desk.steps(mirror.run)) == 6
+    await desk.assert_sound(mirror.run)
+
+
+async def test_a_step_that_a_client_records_twice_is_listed_once_and_told_of(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    append(path, user(1, "one"), user(2, "two"), *assistant(3, tool("t")), answer(400, "t", "no", failed=True))
+    mirror = await desk.mirror("claude", path, "s")
+    before = [_said(step) for step in await desk.steps(mirror.run)]
+
+    forgotten = checkpoint.read(desk.session.project, mirror.run)
+    assert forgotten is not None
+    forgotten.places = {}
+    checkpoint.save(desk.session.project, mirror.run, checkpoint.encode(forgotten))
+    await desk.mirror("claude", path, "s")
+    assert [_said(step) for step in await desk.steps(mirror.run)] == before
+    assert len([step async for step in desk.session.runs.steps(mirror.run, errors=True)]) == 1
+    verified = await desk.session.runs.verify(mirror.run)
+    assert not verified.complete
+    assert sorted(problem for _, _, problem in verified.problems) == sorted(
+        f"step {step} has ended before" for step, *_ in before
+    )
+
+
+@pytest.mark.parametrize("source", ["claude", "codex", "hermes", "openclaw"])
+async def test_what_the_transcript_has_not_any_more_is_remembered_only_until_it_is_there_again(
+    desk: Desk, source: str
+) -> None:
+    mirror = await desk.mirror(source)
+    shutil.rmtree(checkpoint.folder(desk.session.project))
+    again = await desk.mirror(source)
+    assert again.mirrored is not None
+    assert (again.mirrored.ahead, again.mirrored.dirty) == ({}, False)
+    assert mirror.run == again.run
+
+
 async def test_a_rollout_that_codex_compresses_meanwhile_goes_on(desk: Desk) -> None:
     import zstandard
 
@@ -366,6 +494,19 @@ def test_wrong_arguments_are_refused() -> None:
         Mirror(resolved, "emacs", Path("x"))
     with pytest.raises(UsageError, match="say which one is meant"):
         Mirror(resolved, "hermes", Path("state.db"))
+
+
+def _said(step: StepRow) -> tuple[object, ...]:
+    """Of a step what its place in the log does not change."""
+    return step.step, step.status, step.input, step.output, step.started, step.ended, step.tokens
+
+
+def _special(path: Path, kind: str) -> None:
+    """Something that reading blocks on, or never comes to the end of."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
 
 
 def _halves(content: bytes) -> tuple[bytes, bytes]:

@@ -277,6 +277,23 @@ async def test_logging_goes_into_the_run_around_the_call(
         assert {"started", "metric", "tag", "ended"} <= set(found)
 
 
+async def test_a_run_that_nobody_has_begun_is_not_begun_by_its_name(
+    nats: NatsServer, project: str, box: Callable[..., Toolbox], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACECRAFT_SPOOL", str(tmp_path))
+    a, b = box("a"), box("b")
+    with pytest.raises(ToolProblem, match="there is no run 'nope'") as refused:
+        await a.call("log", {"run": "nope", "text": "x"})
+    assert (refused.value.code, refused.value.facts) == ("not_found", {"run": "nope"})
+    for odd in ("a b", "*", "x.y"):
+        assert json.loads(await a.answer("log", {"run": odd, "text": "x"}))["error"]["code"] == "invalid_arguments"
+    async with AsyncSession(agent="c", server=nats.url, project=project) as session:
+        assert await _events(session, "nope") == []
+        async with session.run("there") as run:
+            assert (await b.call("log", {"run": run.id, "text": "x"}))["run"] == run.id
+        assert (await a.call("log", {"run": run.id, "text": "and afterwards"}))["run"] == run.id
+
+
 async def _events(session: AsyncSession, run: str) -> list[Any]:
     return await session.context.bus.last_values(subjects.LOG, subjects.run_event(session.project, run, "*", "*"))
 

@@ -219,6 +219,7 @@ def sandbox(outside: CommandLine, tmp_path: Path) -> Iterator[Sandbox]:
         pytest.skip("this machine permits no network namespaces")
     workspace = tmp_path / f"workspace-{secrets.token_hex(2)}"
     (workspace / ".git").mkdir(parents=True)
+    (workspace / ".git" / "HEAD").write_text("ref: refs/heads/main\n", encoding="utf-8")
     box = Sandbox(outside, workspace, prefix)
     yield box
     box.close()

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracecraft.integrations.actors import Actors
+from tracecraft.transcripts import naming as transcripts
+from tracecraft_cli.autoresearch import naming as autoresearch
 from tracecraft_core import names
 from tracecraft_core.errors import InvalidName
 from tracecraft_core.subjects import RESERVED_PROJECT
@@ -139,6 +142,28 @@ def test_wildcards_for_whole_tokens_are_a_pattern(value: str) -> None:
 )
 def test_a_pattern_matches_as_the_server_would(pattern: str, key: str, expected: bool) -> None:
     assert names.matches(pattern, key) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        pytest.param("Süd", "Sud", id="accent"),
+        pytest.param("my app (2)", "my-app-2", id="odd"),
+        pytest.param("x" * 100, "x" * 64, id="long"),
+        pytest.param("研究员", "agent-fb2f4efd", id="no latin letters"),
+    ],
+)
+def test_any_text_is_one_name_by_whichever_door_it_comes(text: str, name: str) -> None:
+    assert names.agent_from_text(text) == name
+    assert Actors().name(text) == name
+    assert transcripts.agent_name("claude", f"/srv/{text}") == f"{name[:40]}-claude"
+    assert autoresearch.experiment("r", f"a/{text}").startswith(f"ar-{names.from_text(text, 32) or 'x'}-")
+
+
+@given(st.text(), st.integers(1, 64))
+def test_any_text_has_a_name_that_may_be_one(text: str, most: int) -> None:
+    for name in (names.from_text(text, most), names.agent_from_text(text, most)):
+        assert not name or len(names.agent(name)) <= most
 
 
 @given(st.text(st.sampled_from(TOKEN_CHARACTERS), min_size=1, max_size=64).filter(RESERVED_PROJECT.__ne__))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tracecraft.recording import values
-from tracecraft.recording.redaction import Redaction, redact
+from tracecraft.redaction import Redaction, redact
 from tracecraft_core.errors import UsageError
 
 if TYPE_CHECKING:

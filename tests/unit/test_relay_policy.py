@@ -52,6 +52,10 @@ def test_every_rule_is_about_a_command_and_options_that_there_are(words: tuple[s
         (["send"], {"arguments": ["w", "x"], "options": [("--server", "nats://elsewhere")]}),
         (["send"], {"arguments": ["w", "x"], "options": [("--creds", "/home/me/.creds")]}),
         (["send"], {"arguments": ["w", "x"], "options": [("--agent", "chief")]}),
+        (["reserve"], {"options": [("--exec", None)], "arguments": ["x"]}),
+        (["reserve"], {"options": [("--check", None), ("--staged", None)]}),
+        (["reserve"], {"options": [("--install-git-hook", None)]}),
+        (["reserve"], {"options": [("--from-top", None)], "arguments": ["x"]}),
         (["no-such"], {}),
         ([], {"arguments": ["serve"]}),
         (["memory"], {"arguments": ["set", "k", "v"]}),
@@ -85,6 +89,7 @@ def test_what_is_not_listed_is_refused(command: list[str], fields: dict[str, Any
         (("task", "add"), [("--after", "a"), ("--after", "--creds")], ["T"]),
         (("run", "log-metric"), [("--step", "3")], ["loss", "-0.5"]),
         (("claim",), [("--next", ">")], []),
+        (("reserve",), [("--check", None)], ["src/**", "[-]x", "a b"]),
     ],
     ids=str,
 )
@@ -100,6 +105,15 @@ def test_a_value_is_never_taken_for_an_option(
         flat = [str(one) for value in given for one in (value if isinstance(value, tuple) else (value,))]
     assert common == [None] * 6
     assert {*arguments, *(value for _, value in options if value is not None)} <= set(flat)
+
+
+def test_a_path_that_looks_like_an_option_or_like_the_dashes_is_a_path() -> None:
+    given = ["-x", "--", "--exec", "--install-git-hook", "src/**"]
+    argv = policy.argv(request("reserve", arguments=given), None)
+    assert argv == ["reserve", "--from-top", "./-x", "./--", "./--exec", "./--install-git-hook", "src/**"]
+    with found(["reserve"]).make_context("reserve", argv[1:]) as context:
+        assert context.params["globs"] == tuple(argv[2:])
+        assert (context.params["executes"], context.params["install_git_hook"]) == (False, False)
 
 
 def test_the_project_is_the_relays_and_the_agent_may_be() -> None:

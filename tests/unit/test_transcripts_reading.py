@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from tests.support.coding_sessions import answer, append, assistant, read, text, tool, user
@@ -73,6 +74,56 @@ def test_a_line_that_is_far_too_long_is_passed_over_and_counted(tmp_path: Path) 
         file.write(b"one\n" + b"x" * (LONGEST_LINE + 1_000_000) + b"\ntwo\n")
     assert _lines(path, place, 1 << 40) == [b"one\n", b"two\n"]
     assert place.thread.unknown == {"too long": 1}
+
+
+def test_a_line_that_is_far_too_long_and_not_whole_yet_is_read_once(tmp_path: Path) -> None:
+    path, place = tmp_path / "f", Place()
+    with path.open("wb") as file:
+        file.write(b"one\n" + b"x" * (LONGEST_LINE + 1_000_000))
+    assert _lines(path, place, 1 << 40) == [b"one\n"]
+    place = msgspec.json.decode(msgspec.json.encode(place), type=Place)
+    assert place.offset == path.stat().st_size
+    with path.open("ab") as file:
+        file.write(b"y" * 1_000)
+    assert _lines(path, place) == []
+    with path.open("ab") as file:
+        file.write(b"z\ntwo\n")
+    assert _lines(path, place) == [b"two\n"]
+    assert place.thread.unknown == {"too long": 1}
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.zst"])
+def test_a_pipe_is_not_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"f.{suffix}"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="only regular files are read"):
+        _lines(path, Place())
+
+
+def test_what_is_no_file_is_no_session(coding_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in coding_home.environment().items():
+        monkeypatch.setenv(name, value)
+    before = finder.find()
+    os.mkfifo(coding_home.claude.with_name("pipe.jsonl"))
+    coding_home.claude.with_name("zero.jsonl").symlink_to("/dev/zero")
+    coding_home.claude.with_name("folder.jsonl").mkdir()
+    os.mkfifo(coding_home.codex.with_name("rollout-pipe.jsonl"))
+    assert finder.find() == before
+
+
+def test_a_session_that_lies_twice_is_told_apart_by_its_files(
+    coding_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in coding_home.environment().items():
+        monkeypatch.setenv(name, value)
+    other = coding_home.folder / "claude" / "projects" / "-other" / coding_home.claude.name
+    append(coding_home.claude.with_name("two.jsonl"), user(1, "go"))
+    other.parent.mkdir()
+    append(other.with_name("two.jsonl"), user(1, "go"))
+    with pytest.raises(UsageError, match="name its file") as refused:
+        finder.named("two")
+    assert str(other.with_name("two.jsonl")) in str(refused.value)
+    assert str(coding_home.claude.with_name("two.jsonl")) in str(refused.value)
 
 
 def test_a_compressed_file_has_the_places_of_its_content(tmp_path: Path) -> None:
@@ -194,7 +245,7 @@ def test_a_session_is_inside_of_the_folder_it_worked_in(coding_home: Home, monke
 
 
 def _shown(path: Path, *, whole: bool = False) -> str:
-    return "\n".join(passage.text(whole=whole) for passage in passages.of_records(read("claude", path), "alice"))
+    return "\n".join(passage.text(whole=whole) for passage in [*passages.of_records(read("claude", path), "alice")])
 
 
 def test_a_tool_stands_where_it_was_used_with_its_answer(tmp_path: Path) -> None:
@@ -207,10 +258,10 @@ def test_a_tool_stands_where_it_was_used_with_its_answer(tmp_path: Path) -> None
     heads = [line[21:] for line in shown if not line.startswith("  >")]
     assert heads == [
         "user -> alice",
-        "alice (claude-sonnet-4-5) · 200.0 s",
+        "alice (claude-sonnet-4-5) · 200.0 s · 5 tokens",
         "alice uses Bash · 101.0 s",
         "alice uses Read · 99.0 s · failed: no such file",
-        "alice (claude-sonnet-4-5) · 99.0 s",
+        "alice (claude-sonnet-4-5) · 99.0 s · 5 tokens",
     ]
     assert "  > built" in shown
 

@@ -31,7 +31,10 @@ _SUFFIX: Final = ".json"
 _MAX_STATE_BYTES: Final = 256 * 1024
 _MAX_ANCESTORS: Final = 64
 _SHELLS: Final = frozenset({"sh", "bash", "dash", "ash", "zsh", "fish", "ksh", "busybox", "env"})
-"""What stands between a coding agent and its hook."""
+_WRAPPERS: Final = frozenset(
+    {"timeout", "gtimeout", "nice", "ionice", "nohup", "setsid", "stdbuf", "time", "taskset", "sudo", "doas", "strace"}
+)
+"""What may stand between a coding agent and its hook, by name."""
 
 
 class Process:
@@ -53,6 +56,7 @@ class CodingSession:
 
     __slots__ = (
         "agent",
+        "announced",
         "between",
         "held",
         "id",
@@ -91,6 +95,8 @@ class CodingSession:
         """Who the coding agent's environment said it is: a wish to the sidecar, and `agent` is what came of it."""
         self.held: dict[str, int] = fields.get("held", {})
         """Tasks that the session holds, with their fences: a sidecar that comes after a killed one tells of losses."""
+        self.announced: int = fields.get("announced", 0)
+        """The highest id of a message of which the model was told: it is not told again by the next sidecar."""
         self.between: bool = fields.get("between", False)
         """The agent has left one conversation and has not begun the next (``/clear``): the sidecar waits for it."""
 
@@ -115,6 +121,15 @@ class CodingSession:
     def sidecar_lives(self) -> bool:
         """Whether its sidecar still runs."""
         return bool(self.sidecar) and Process(self.sidecar, self.sidecar_started).lives()
+
+    def makes_sense(self) -> bool:
+        """Whether each field is of its kind."""
+        like = CodingSession(kind="", id="")
+        return all(
+            type(value := getattr(self, key)) is type(usual := getattr(like, key))
+            or (isinstance(usual, float) and isinstance(value, int))
+            for key in self.__slots__
+        )
 
     def dump(self) -> bytes:
         """As it is stored."""
@@ -215,10 +230,15 @@ def named(session: str) -> CodingSession | None:
 def read(path: str) -> CodingSession | None:
     """What a state file says; ``None`` for none, or one that is half written or not ours."""
     try:
-        with open(path, "rb") as file:
-            return CodingSession(**json.loads(file.read(_MAX_STATE_BYTES)))
-    except (OSError, ValueError, TypeError, KeyError):
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # nobody may write to a pipe
+        with open(handle, "rb") as file:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid() or found.st_size > _MAX_STATE_BYTES:
+                return None
+            session = CodingSession(**json.loads(file.read(_MAX_STATE_BYTES)))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+    return session if session.makes_sense() else None
 
 
 def write(folder: str, session: CodingSession) -> None:
@@ -231,11 +251,27 @@ def write(folder: str, session: CodingSession) -> None:
 
 
 def coding_agent() -> Process | None:
-    """The process that runs this hook: the nearest ancestor that is no shell."""
+    """The process that runs this hook: the nearest ancestor that does not only hand the event on.
+
+    A shell, a wrapper known by name, and whatever reads the very input that we read were started for this hook; the
+    coding agent writes that input.
+    """
+    input_ = _input_of("self")
     for process in ancestors():
-        if process.command.lstrip("-") not in _SHELLS:
+        hands_on = process.command.lstrip("-") in _SHELLS | _WRAPPERS
+        if not hands_on and (input_ is None or _input_of(process.pid) != input_):
             return process if process.pid > 1 or process.command else None
     return None
+
+
+def _input_of(pid: int | str) -> tuple[int, int] | None:
+    """Which pipe or socket a process reads; ``None`` where the system does not say, or it is something else."""
+    try:
+        found = os.stat(f"/proc/{pid}/fd/0")
+    except OSError:
+        return None
+    piped = stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode)
+    return (found.st_dev, found.st_ino) if piped else None
 
 
 def ancestors() -> Iterator[Process]:

@@ -98,10 +98,15 @@ class TaskHeld(Refused):
     """
 
     def __init__(self, task: str, owner: str, since: str | None, expires_in: float | None) -> None:
-        when = f" since {since}" if since else ""
+        when = _since(since)
         until = f", its lease lapses in {expires_in:.0f} s unless renewed" if expires_in is not None else ""
         super().__init__(f"{task} is held by {owner}{when}{until}")
         self.task, self.owner, self.since, self.expires_in = task, owner, since, expires_in
+
+
+def _since(time: str | None) -> str:
+    """For people, so to the second; the attribute has all of it."""
+    return f" since {time[:19]}Z" if time else ""
 
 
 class TaskSettled(Refused):
@@ -137,7 +142,7 @@ class FileReserved(Refused):
         mine, theirs, who, both = (oneline(text, _SHOWN) for text in (wanted, glob, owner, path))
         meeting = "" if path in (wanted, glob) else f": both match {both}"
         reserved = "" if glob == wanted else f" (as {theirs}{meeting})"
-        when = f" since {since}" if since else ""
+        when = _since(since)
         until = f", the lease lapses in {expires_in:.0f} s unless renewed" if expires_in is not None else ""
         super().__init__(
             f"{mine} is reserved by {who}{reserved}{when}{until}: ask {who} to release it, "

@@ -6,7 +6,9 @@ and the same everywhere (design section 3). Validation is pure and says which ch
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 from typing import Final
 
 from tracecraft_core import subjects
@@ -19,6 +21,7 @@ MAX_KEY: Final = 256
 """Characters in a task id or a memory key; NATS breaks the connection near 4,000 (control line)."""
 
 _TOKEN_BAD: Final = re.compile(r"[^A-Za-z0-9_-]")
+_TOKEN_GAP: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _KEY_BAD: Final = re.compile(r"[^A-Za-z0-9_=/.-]")
 _PATTERN_BAD: Final = re.compile(r"[^A-Za-z0-9_=/.*>-]")
 
@@ -70,6 +73,24 @@ def pattern(value: str) -> str:
         if token not in ("*", ">") and ("*" in token or ">" in token):
             raise InvalidName("pattern", value, f"token {token!r}: '*' and '>' stand for whole tokens", example)
     return value
+
+
+def from_text(text: str, most: int = MAX_TOKEN) -> str:
+    """Any text as a name of at most ``most`` characters: ``Süd Wörter!`` is ``Sud-Worter``.
+
+    Accents are dropped, and whatever else a name must not have becomes ``-``; nothing is left of a text that has only
+    such characters.
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return _TOKEN_GAP.sub("-", plain).strip("-")[:most]
+
+
+def agent_from_text(text: str, most: int = MAX_TOKEN) -> str:
+    """`from_text` for an agent, who needs a name: without Latin letters it is a hash; empty when nothing is said."""
+    name = from_text(text, most)
+    if name or not text.strip():
+        return name
+    return f"agent-{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:8]}"[:most]
 
 
 def matches(wildcard: str, key: str) -> bool:

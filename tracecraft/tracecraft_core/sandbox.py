@@ -26,6 +26,8 @@ SPOOL: Final = "spool"
 """Below that: what runs in the sandbox have recorded."""
 
 _NO_NETWORK: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
+_TOP: Final = (Path(".git/HEAD"), Path(".tracecraft.toml"))
+"""What the top of a project has; an empty ``.git`` somewhere above is no repository."""
 _DISCARD: Final = ("127.0.0.1", 9)
 
 
@@ -55,17 +57,17 @@ def inside() -> bool:
 
 
 def workspace(start: Path | None = None) -> Path:
-    """The workspace: `RELAY`, else the nearest folder upwards with a relay's folder, else with ``.git`` or
-    ``.tracecraft.toml``, else the working folder.
+    """The workspace: `RELAY`, else the nearest folder upwards with a relay's folder, else that is a repository or has
+    a ``.tracecraft.toml``, else the working folder.
     """
     if chosen := os.environ.get(RELAY):
         return Path(chosen).expanduser().absolute()
     here = (start or Path.cwd()).absolute()
     upwards = (here, *here.parents)
-    for marks in ((FOLDER,), (Path(".git"), Path(".tracecraft.toml"))):
+    for marks in ((FOLDER,), _TOP):
         for folder in upwards:
-            if any((folder / mark).exists() for mark in marks):
-                return folder
+            if any((folder / mark).exists() for mark in marks) or (marks is _TOP and (folder / ".git").is_file()):
+                return folder  # a worktree has a file in place of the folder
     return here
 
 

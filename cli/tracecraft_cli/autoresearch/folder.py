@@ -15,6 +15,7 @@ import msgspec
 from tracecraft_cli.autoresearch import assignments, naming, rows, training_log
 from tracecraft_cli.autoresearch.memo import HEAD, Known, Live, Signature
 from tracecraft_cli.autoresearch.trial import Branch, Change, Trial, best_of, progress
+from tracecraft_core.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,6 +81,20 @@ class Folder:
         """The experiment that was going on here at the last `look`."""
         return self._branch
 
+    def standing(self) -> str:
+        """What is here, for people. Raises `UsageError` when the table does not have the metric that is asked for."""
+        table = self._table(settled=True)
+        if self._lacks_metric(table):
+            metric, columns = self._options.metric, ", ".join(table.columns)
+            raise UsageError(f"--metric {metric}: {TABLE} of {self.path.name} has no such column, but {columns}")
+        yet = "" if (self.path / TABLE).is_file() else f", no {TABLE} yet"
+        return f"{self.path.name} (branch {self._repository.branch()}{yet})"
+
+    def _lacks_metric(self, table: Table) -> bool:
+        metric = self._options.metric
+        known = metric is None or metric in table.columns or any(metric in row.metrics for row in table.rows)
+        return bool(table.columns) and not known
+
     def _branch_of(self, table: Table) -> Branch:
         identity = self._identity or self._repository.identity() or self.path.name
         metric = self._options.metric or table.metric
@@ -116,6 +131,8 @@ class Folder:
 
     def _news(self, table: Table, written: Signature | None, log: Signature | None) -> list[News]:
         self.problems = list(table.problems)
+        if self._lacks_metric(table):
+            self.problems.append(f"no column is called {self._options.metric!r}: there are {', '.join(table.columns)}")
         facts = self._memo.facts
         branch = self._branch = self._branch_of(table)
         if table.rows:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from typing import Final
 
-_TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]+")
+from tracecraft_core import names
 
 
 def experiment(repository: str, branch: str) -> str:
@@ -31,7 +29,7 @@ def _tag(branch: str) -> str:
 
 
 def _slug(text: str, length: int) -> str:
-    return _TOKEN.sub("-", text).strip("-")[:length] or "x"
+    return names.from_text(text, length) or "x"
 
 
 def _digest(*facts: object, length: int = 8) -> str:

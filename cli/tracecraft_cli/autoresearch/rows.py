@@ -65,6 +65,8 @@ class Table:
     """Lines that are no rows, in words."""
     metric: str | None = None
     """The first column of numbers, which the agent goes by."""
+    columns: Sequence[str] = ()
+    """Those that may be metrics; none where nothing is written yet."""
 
 
 def parse(text: str, *, settled: bool = True) -> Table:
@@ -94,8 +96,9 @@ class _Reader:
                 self._rows.append(row)
             else:
                 self._problems.append(f"line {place} is no row: {line[:80]!r}")
-        metric = next((name for name in self._columns if name not in _NAMED), None)
-        return Table(self._rows, self._problems, metric)
+        columns = [name for name in self._columns if name not in _NAMED]
+        begun = any(line.strip() for line in lines)
+        return Table(self._rows, self._problems, next(iter(columns), None), columns if begun else ())
 
     def _row(self, cells: list[str], line: str) -> Row | None:
         found = dict(zip(self._columns, self._fitted(cells), strict=False))

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from tracecraft.artifacts import put_bytes
-from tracecraft.recording.redaction import redact
+from tracecraft.redaction import redact
 from tracecraft_cli.autoresearch import naming, trial
 from tracecraft_cli.output import emit, note
 from tracecraft_core import bodies, ids, subjects
@@ -51,6 +51,8 @@ class Watcher:
     async def once(self) -> None:
         """Write all that is there. Raises what the bus raises."""
         for folder in self._folders:
+            if not await self._look(folder):
+                note(f"tracecraft: {folder.standing()}: nothing new")
             while await self._look(folder):
                 pass
         self._store_away_until = 0.0
@@ -181,5 +183,4 @@ class Watcher:
 
 def now() -> int:
     """Microseconds since 1970."""
-
     return time.time_ns() // 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,8 @@ def command(common: Common, folder: Path | None, shows: bool, once: bool) -> Non
     if shows:
         guard(common.as_json, lambda: _show(common.as_json, workspace))
     else:
-        guard(common.as_json, lambda: _serve(common, workspace, once))
+        named = folder is not None or sandbox.named()
+        guard(common.as_json, lambda: _serve(common, workspace, once, named=named))
 
 
 def _show(as_json: bool, workspace: Path) -> None:
@@ -47,16 +49,24 @@ def _show(as_json: bool, workspace: Path) -> None:
     receipts.show(as_json, workspace)
 
 
-def _serve(common: Common, workspace: Path, once: bool) -> None:
+def _serve(common: Common, workspace: Path, once: bool, *, named: bool) -> None:
+    from tracecraft_cli.relay.asking import answers
     from tracecraft_core import settings
     from tracecraft_core.errors import UsageError
 
     if not workspace.is_dir():
         raise UsageError(f"{workspace} is no folder: name the workspace that the sandbox may write")
+    if not named and workspace.stat().st_mode & stat.S_IWOTH:
+        raise UsageError(
+            f"{workspace} can be written by everybody on this machine, and so could be asked for by them: go into the "
+            "workspace that is meant, or name it: tracecraft relay FOLDER"
+        )
     resolved = settings.load(common.flags, folder=workspace)
     if not once:
         who = f" as agent {common.flags['agent']}" if common.flags["agent"] else ""
         note(f"relay for {workspace}, project {resolved.project}{who}, bus {resolved.server}; Ctrl-C stops it")
+    if not answers(resolved):
+        note(f"tracecraft: {resolved.server} does not answer yet: what is asked for meanwhile fails")
     _run(workspace, resolved, common.flags["agent"], once)
 
 

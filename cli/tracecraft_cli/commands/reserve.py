@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from tracecraft_core.errors import BusUnreachable
     from tracecraft_core.settings import Settings
 
-_FORMS: Final = ("--list", "--release", "--check", "--install-git-hook", "--uninstall-git-hook")
+_FORMS: Final = ("list", "release", "check", "install_git_hook", "uninstall_git_hook")
+"""Options of which one at a time says what is to be done, as click calls them."""
 
 
 @click.command(cls=WithProgram, example="tracecraft reserve 'src/**' --exec -- ./refactor.sh")
@@ -29,16 +30,15 @@ _FORMS: Final = ("--list", "--release", "--check", "--install-git-hook", "--unin
 @click.option("--wait", type=DURATION, help="Wait this long while others hold some of it, for example 60s.")
 @click.option("--exec", "executes", is_flag=True, help="Run the command behind '--', and release when it ends.")
 @click.option("--grace", type=DURATION, default=5.0, help="Time from SIGTERM to SIGKILL for CMD. [default: 5s]")
-@click.option("--list", "form", flag_value="--list", help="Show who holds what; with GLOB, what overlaps it.")
-@click.option("--release", "form", flag_value="--release", help="Release what you hold within GLOB.")
+@click.option("--list", is_flag=True, help="Show who holds what; with GLOB, what overlaps it.")
+@click.option("--release", is_flag=True, help="Release what you hold within GLOB.")
 @click.option("--all", "all_", is_flag=True, help="With --release: everything that you hold.")
-@click.option("--check", "form", flag_value="--check", help="Only tell whether GLOB is free; exit code 3 if not.")
+@click.option("--check", is_flag=True, help="Only tell whether GLOB is free; exit code 3 if not.")
 @click.option("--staged", is_flag=True, help="With --check: the files of the commit that is being made.")
 @click.option("--strict", is_flag=True, help="With --staged: refuse the commit also when no bus can be asked.")
-@click.option(
-    "--install-git-hook", "form", flag_value="--install-git-hook", help="Check every commit in this repository."
-)
-@click.option("--uninstall-git-hook", "form", flag_value="--uninstall-git-hook", help="Check them no more.")
+@click.option("--from-top", is_flag=True, help="GLOB is one as --list shows it, wherever you are.")
+@click.option("--install-git-hook", is_flag=True, help="Check every commit in this repository.")
+@click.option("--uninstall-git-hook", is_flag=True, help="Check them no more.")
 @common
 def command(
     common: Common,
@@ -47,10 +47,11 @@ def command(
     wait: float | None,
     executes: bool,
     grace: float,
-    form: str | None,
     all_: bool,
     staged: bool,
     strict: bool,
+    from_top: bool,
+    **forms: bool,
 ) -> None:
     """Reserve files, so that no other agent edits them: all that GLOB matches, in every worktree of the repository.
 
@@ -60,18 +61,38 @@ def command(
 
     Examples: tracecraft reserve src/parse.py 'docs/**/*.md'; tracecraft reserve --check src/parse.py
     """
-    argv = program()
+    argv, form = program(), _form(forms)
     if executes != bool(argv) or (argv and form):
         raise click.UsageError("--exec runs what stands behind '--': tracecraft reserve src --exec -- ./refactor.sh")
-    _check_words(form, globs, all_, staged)
+    _check_words(form, globs, all_, staged and not from_top)
+    if from_top and not globs:
+        raise click.UsageError("--from-top needs a GLOB: tracecraft reserve --from-top 'src/**'")
     if form in ("--install-git-hook", "--uninstall-git-hook"):
         guard(common.as_json, lambda: _hook(common, install=form == "--install-git-hook"))
     elif staged:
-        _check_commit(common, strict)
+        guard(common.as_json, lambda: _check_commit(common, strict, _meant(globs, from_top) if globs else None))
     elif form is not None:
-        guard(common.as_json, lambda: _ask(common, form, globs))
+        guard(common.as_json, lambda: _ask(common, form, _meant(globs, from_top)))
     else:
-        guard(common.as_json, lambda: _reserve(common, globs, lease, wait, argv, grace))
+        guard(common.as_json, lambda: _reserve(common, _meant(globs, from_top), lease, wait, argv, grace))
+
+
+def _form(forms: dict[str, bool]) -> str | None:
+    """What is to be done, if not to reserve. Raises ``click.UsageError`` for two things at once."""
+    given = [f"--{name.replace('_', '-')}" for name in _FORMS if forms[name]]
+    if len(given) > 1:
+        raise click.UsageError(f"{given[0]} and {given[1]} exclude each other: one at a time")
+    return given[0] if given else None
+
+
+def _meant(globs: tuple[str, ...], from_top: bool) -> tuple[str, ...]:
+    """The globs within the repository. Raises `UsageError`."""
+    from tracecraft import repository
+    from tracecraft_core import globs as patterns
+
+    if from_top:
+        return tuple(patterns.parse(glob.removeprefix("./")).text for glob in globs)
+    return tuple(repository.glob_of(glob) for glob in globs)
 
 
 def _check_words(form: str | None, globs: tuple[str, ...], all_: bool, staged: bool) -> None:
@@ -96,12 +117,11 @@ def _reserve(
     argv: tuple[str, ...] | None,
     grace: float,
 ) -> None:
-    from tracecraft import leases, repository
+    from tracecraft import leases
     from tracecraft_cli.taking import Wish
 
     default = leases.LIVE_TTL_S if argv else leases.ONESHOT_TTL_S
-    wanted = tuple(repository.glob_of(glob) for glob in globs)
-    wish = Wish((), None, leases.check_ttl(default if lease is None else lease), wait, wanted)
+    wish = Wish((), None, leases.check_ttl(default if lease is None else lease), wait, globs)
     if argv:
         from tracecraft_cli.execution import execute
 
@@ -116,15 +136,11 @@ def _reserve(
 
 
 def _ask(common: Common, form: str, globs: tuple[str, ...]) -> None:
-    from tracecraft import repository
-
-    wanted = [repository.glob_of(glob) for glob in globs]
-
     async def work(session: AsyncSession, memo: Memo) -> None:
         from tracecraft_cli import reserved
 
         if form == "--release":
-            await reserved.release(session, memo, wanted, common.as_json)
+            await reserved.release(session, memo, globs, common.as_json)
         elif form == "--check":
             await reserved.check(session, globs, common.as_json)
         else:
@@ -145,13 +161,13 @@ def _reservations_of(common: Common) -> list[str]:
     return [task for task in Memo(settings.load(common.flags)).tasks() if is_reservation(task)]
 
 
-def _check_commit(common: Common, strict: bool) -> None:
+def _check_commit(common: Common, strict: bool, given: tuple[str, ...] | None) -> None:
     async def work(session: AsyncSession, memo: Memo) -> None:
         from tracecraft_cli import reserved
         from tracecraft_core.errors import BusUnreachable
 
         try:
-            await reserved.check_commit(session, common.as_json)
+            await reserved.check_commit(session, given, common.as_json)
         except BusUnreachable as error:
             await away(session.settings, error)
 

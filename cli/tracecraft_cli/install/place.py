@@ -18,10 +18,14 @@ _LAUNCHER: Final = """\
 #!/bin/sh
 # Written by 'tracecraft install': coding agents run this, wherever tracecraft is. 'tracecraft install' renews it.
 program={program}
-[ -x "$program" ] && exec "$program"{arguments} "$@"
+{before}[ -x "$program" ] && exec "$program"{arguments} "$@"
 {otherwise}
 """
 
+_BEFORE: Final = {
+    "tracecraft": "",
+    "tracecraft-hook": "trap '' INT  # Ctrl-C is for the coding agent, also before Python heeds it\n",
+}
 _GONE: Final = "tracecraft is not at $program any more: install it, then run 'tracecraft install' again"
 _OTHERWISE: Final = {
     "tracecraft": f'echo "{_GONE}" >&2\nexit 127',
@@ -45,7 +49,9 @@ def launcher_text(program: str) -> str:
     """The launcher's text: it runs the program of the environment that this process runs in."""
     first, *rest = own(program)
     arguments = "".join(f" {word}" for word in rest)
-    return _LAUNCHER.format(program=shlex.quote(first), arguments=arguments, otherwise=_OTHERWISE[program])
+    return _LAUNCHER.format(
+        program=shlex.quote(first), arguments=arguments, before=_BEFORE[program], otherwise=_OTHERWISE[program]
+    )
 
 
 def own(program: str) -> list[str]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from importlib import metadata, util
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from tracecraft_cli.mcp.service import Service
     from tracecraft_cli.mcp.wire import Wire
+
+logger = logging.getLogger(__name__)
 
 MISSING: Final = "tracecraft mcp needs the mcp package: pip install 'tracecraft-nats[mcp]'"
 GOODBYE_S: Final = 8.0
@@ -37,14 +40,15 @@ async def serve(flags: Mapping[str, str | None]) -> None:
     from tracecraft_cli.mcp.wire import Wire
 
     wire, service = Wire(), Service(flags)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: not (wire.ended.is_set() and _is_of_package(record)))
     serving = asyncio.create_task(_serve(service, wire))
     gone = asyncio.create_task(wire.ended.wait())
     try:
         await asyncio.wait({serving, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
-            serving.result()
     finally:
         await _leave(service, serving, gone)
+    _look_back(serving, gone=wire.ended.is_set())
 
 
 async def _leave(service: Service, *tasks: asyncio.Task[Any]) -> None:
@@ -57,6 +61,23 @@ async def _leave(service: Service, *tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks, timeout=1)
+
+
+def _is_of_package(record: logging.LogRecord) -> bool:
+    """Whether the mcp package says it; 1.x warns in the root logger of each message that the client's end cut off."""
+    return record.name == "root" or record.name.partition(".")[0] == "mcp"
+
+
+def _look_back(serving: asyncio.Task[None], *, gone: bool) -> None:
+    """Raise what ended the service, unless the client went: the package stumbles over what it cannot answer then."""
+    if not serving.done() or serving.cancelled():
+        return
+    error = serving.exception()
+    if error is None:
+        return
+    if isinstance(error, NoServer) or not gone:
+        raise error
+    logger.debug("the client went before it was answered", exc_info=error)
 
 
 async def _serve(service: Service, wire: Wire) -> None:

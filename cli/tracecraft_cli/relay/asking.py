@@ -46,17 +46,44 @@ def divert(common: Common, context: click.Context) -> None:
     from tracecraft_cli.runner import guard
 
     options = _options(context)
+    if rule is not None and any(option in rule.here for option, _ in options):
+        return
     code: int | None = None
 
     def work() -> None:
         nonlocal code
         resolved = settings.load(common.flags)
-        if sandbox.inside() or not _answers(resolved):
-            code = _Asking(common, _rule(command, options), resolved, command, options, _arguments(context)).ask()
+        if sandbox.inside() or not answers(resolved):
+            code = _ask(common, resolved, command, options, _arguments(context))
 
     guard(common.as_json, work)
     if code is not None:
         sys.exit(code)
+
+
+def _ask(
+    common: Common,
+    resolved: Settings,
+    command: tuple[str, ...],
+    options: list[tuple[str, str | None]],
+    arguments: list[str],
+) -> int:
+    """Ask for a command, as often as its words are too many for one request."""
+    rule = policy.RULES.get(command)
+    if rule is None or not rule.files:
+        return _Asking(common, _rule(command, options), resolved, command, options, arguments).ask()
+
+    from tracecraft_cli.relay import files
+
+    if files.STAGED not in options:
+        options, arguments = files.resolved(options, arguments)
+        return _Asking(common, _rule(command, options), resolved, command, options, arguments).ask()
+    rule = _rule(command, options)
+    return files.check_commit(
+        lambda staged: _Asking(common, rule, resolved, command, options, staged).ask(),
+        strict=files.STRICT in options,
+        as_json=common.as_json,
+    )
 
 
 def _rule(command: tuple[str, ...], options: Sequence[tuple[str, str | None]]) -> Rule:
@@ -103,7 +130,7 @@ def _arguments(context: click.Context) -> list[str]:
     return found
 
 
-def _answers(resolved: Settings) -> bool:
+def answers(resolved: Settings) -> bool:
     """Whether one of the servers takes connections."""
     import socket
     from urllib.parse import urlsplit
@@ -132,6 +159,8 @@ class _Asking:
     def ask(self) -> int:
         """The exit code. Raises what `outcomes` has."""
         workspace = sandbox.workspace()
+        if not workspace.is_dir():
+            raise UsageError(f"{sandbox.RELAY}={workspace} is no folder: name the workspace of the relay, or unset it")
         folder = workspace / sandbox.FOLDER
         waits = beat(folder) is not None
         queues = policy.can_queue(self.rule, self.options)

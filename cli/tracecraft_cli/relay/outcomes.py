@@ -13,10 +13,19 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from tracecraft_core import sandbox
 from tracecraft_core.errors import TracecraftError
 
 NETWORK_FIX: Final = "'codex -c sandbox_workspace_write.network_access=true'"
 """How Codex is started so that its sandbox has a network."""
+
+
+def _cause() -> str:
+    return f"{sandbox.RELAY} is set" if sandbox.named() else "a sandbox blocks the network"
+
+
+def _way_out(whom: str) -> str:
+    return f"unset {sandbox.RELAY}" if sandbox.named() else f"give {whom} a network: {NETWORK_FIX}"
 
 
 class NotAllowed(TracecraftError):
@@ -30,8 +39,8 @@ class NotRelayed(TracecraftError):
 
     def __init__(self, command: str) -> None:
         super().__init__(
-            f"a sandbox blocks the network, and '{command}' is nothing that a relay does for one: run it outside, or "
-            f"give the sandbox a network: {NETWORK_FIX}"
+            f"{_cause()}, and '{command}' is nothing that a relay does for a sandbox: run it outside, or "
+            f"{_way_out('the sandbox')}"
         )
 
 
@@ -42,8 +51,8 @@ class NoRelay(TracecraftError):
 
     def __init__(self, workspace: str, command: str) -> None:
         super().__init__(
-            f"a sandbox blocks the network, and no relay runs for {workspace}: '{command}' needs an answer now. "
-            f"Outside of the sandbox start 'tracecraft relay {workspace}', or give it a network: {NETWORK_FIX}"
+            f"{_cause()}, and no relay runs for {workspace}: '{command}' needs an answer now. "
+            f"Outside of the sandbox start 'tracecraft relay {workspace}', or {_way_out('it')}"
         )
         self.workspace = workspace
 
@@ -55,9 +64,8 @@ class FolderTrouble(TracecraftError):
 
     def __init__(self, folder: str, problem: str) -> None:
         super().__init__(
-            f"a sandbox blocks the network, and {folder} takes no request ({problem}): nothing was done. "
-            "Make room or rights there, name another workspace with TRACECRAFT_RELAY, or give it a network: "
-            f"{NETWORK_FIX}"
+            f"{_cause()}, and {folder} takes no request ({problem}): nothing was done. "
+            f"Make room or rights there, name another workspace with {sandbox.RELAY}, or {_way_out('it')}"
         )
         self.folder, self.problem = folder, problem
 
@@ -82,7 +90,7 @@ class Queued(TracecraftError):
 
     def __init__(self, request: str, workspace: str) -> None:
         super().__init__(
-            f"queued as {request}, not done yet: a sandbox blocks the network, and no relay runs. Outside of it "
+            f"queued as {request}, not done yet: {_cause()}, and no relay runs. Outside of the sandbox "
             f"'tracecraft relay {workspace}' delivers it; 'tracecraft relay --status' has the receipt"
         )
         self.request, self.workspace, self.queued = request, workspace, True

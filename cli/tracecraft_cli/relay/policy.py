@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tracecraft_cli.relay.papers import Request
 
+FROM_TOP: Final = "--from-top"
+"""Says that paths are resolved already."""
 MAX_WORDS: Final = 256
 """Most options and arguments of a request."""
 
@@ -46,6 +48,10 @@ class Rule:
     """A ``-`` among its words stands for standard input."""
     attach: int | None = None
     """Place of the argument that is a path."""
+    files: bool = False
+    """Its arguments are paths of the repository, resolved inside: the relay takes them as they are, and opens none."""
+    here: frozenset[str] = frozenset()
+    """Options with which it needs no bus, and is run in the sandbox."""
 
 
 def _rule(
@@ -56,10 +62,13 @@ def _rule(
     waits: str = "",
     stdin: bool = False,
     attach: int | None = None,
+    files: bool = False,
+    here: str = "",
 ) -> Rule:
     flags = frozenset(f"--{name}" for name in options.split())
     blocking = frozenset(name if name == "*" else f"--{name}" for name in waits.split())
-    return Rule(flags, queues or records, records, blocking, stdin, attach)
+    local = frozenset(f"--{name}" for name in here.split())
+    return Rule(flags, queues or records, records, blocking, stdin, attach, files, local)
 
 
 _STEP: Final = (
@@ -83,6 +92,12 @@ RULES: Final[dict[tuple[str, ...], Rule]] = {
     ("inbox", "show"): _rule(),
     ("messages",): _rule("sent limit"),
     ("claim",): _rule("next lease wait", waits="wait"),
+    ("reserve",): _rule(
+        "lease wait list release all check staged strict",
+        waits="wait",
+        files=True,
+        here="install-git-hook uninstall-git-hook",
+    ),
     ("renew",): _rule("lease"),
     ("release",): _rule("note", queues=True),
     ("complete",): _rule("note to next-action result status force reason", queues=True, stdin=True),
@@ -131,6 +146,8 @@ def rule_of(request: Request) -> Rule:
         raise NotAllowed(f"{request.arguments[0][:60]!r} is no filter of runs")
     if request.command == ["runs"] and len(request.arguments) > 1:
         raise NotAllowed("'runs' takes one filter")
+    if ("--staged", None) in request.options and not request.arguments:
+        raise NotAllowed("'reserve --staged' takes the files along: a relay does not ask git")
     if any("\0" in word for word in _words(request)):
         raise NotAllowed("a NUL character cannot be an argument")
     if request.stdin and not rule.stdin:
@@ -169,6 +186,9 @@ def argv(request: Request, attached: str | None) -> list[str]:
     options = [option if value is None else f"{option}={value}" for option, value in request.options]
     if request.command == ["claim"] and any(word.startswith("-") for word in words):
         raise NotAllowed("no task begins with '-'")
+    if rule.files and words:  # '--' would be followed by a program
+        options.append(FROM_TOP)
+        words = [f"./{word}" if word.startswith("-") else word for word in words]
     dashes = ["--"] if any(word.startswith("-") and word != "-" for word in words) else []
     return [*request.command, *(["--json"] if request.json else []), *options, *dashes, *words]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.output import emit, note, table
@@ -68,8 +69,8 @@ def _done(spot: Spot, answer: Answer) -> dict[str, Any]:
         "command": answer.command,
         "exit_code": answer.exit_code,
         "message": answer.message,
-        "queued_at": answer.queued_at,
-        "ended_at": answer.ended_at,
+        "queued_at": _moment(answer.queued_at),
+        "ended_at": _moment(answer.ended_at),
         "stdout": spot.printed(answer.id, papers.OUT, OUTPUT),
         "stderr": spot.printed(answer.id, papers.ERR, OUTPUT),
     }
@@ -83,8 +84,17 @@ def _standing(id_: str, request: Request | None, taken: bool) -> dict[str, Any]:
         "command": " ".join(request.command) if request else "?",
         "exit_code": None,
         "message": None,
-        "queued_at": request.time if request else None,
+        "queued_at": _moment(request.time) if request else None,
         "ended_at": None,
         "stdout": "",
         "stderr": "",
     }
+
+
+def _moment(seconds: float | None) -> str | None:
+    """A time as it stands everywhere else, RFC 3339; ``None`` for one that is none: a client may write anything."""
+    try:
+        then = datetime.datetime.fromtimestamp(seconds, datetime.UTC) if seconds is not None else None
+    except (OverflowError, OSError, ValueError):
+        return None
+    return then.isoformat(timespec="milliseconds").replace("+00:00", "Z") if then else None

@@ -13,6 +13,7 @@ import sys
 from typing import Final
 
 from tracecraft_cli.sidecar import event as events
+from tracecraft_cli.sidecar import folder as files
 from tracecraft_cli.sidecar import sidecar
 from tracecraft_core import coding_session
 
@@ -27,11 +28,11 @@ def main() -> None:
     if event is None or folder is None:
         return
     name = coding_session.name(event.kind, event.id)
-    handle = sidecar.lock(folder, name)
+    handle = files.lock(folder, name)
     if handle is None:
         return
     _log_to(os.path.join(folder, f"{name}.log"))
-    sidecar.sweep(folder)
+    files.sweep(folder)
     asyncio.run(_serve(event, folder, handle))
 
 

@@ -1,4 +1,9 @@
-"""What a hook prints: the JSON that Claude Code and Codex understand alike, as values in and text out."""
+"""What a hook prints: the JSON that Claude Code and Codex understand alike, as values in and text out.
+
+Whose words the additional context of a hook becomes, the coding agent decides, and with Claude Code its model: the
+user's, the developer's, the system's (docs/decisions/0010-hooks-announce.md). So nothing that a peer wrote goes through
+here.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +15,6 @@ NOTHING: Final = "{}"
 
 CONTEXT_EVENTS: Final = frozenset({"SessionStart", "UserPromptSubmit", "PostToolUse"})
 """Events whose answer can add to what the model reads."""
-
-_RESULTS: Final = {("claude", "PostToolUse")}
-"""Where additional context stands in the result of the tool. Elsewhere it stands among the words of the user (Claude
-Code at a prompt) or of the developer (Codex everywhere), which are no place for a peer's."""
-
-
-def holds_others_words(kind: str, event: str) -> bool:
-    """Whether the additional context of this event may hold what other agents wrote."""
-    return (kind, event) in _RESULTS
 
 
 def context(event: str, parts: list[str]) -> str:

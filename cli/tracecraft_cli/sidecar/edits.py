@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from tracecraft_cli.sidecar.event import Event
 
 MAX_FILES: Final = 200
-"""Files of one call that are looked at."""
+"""Files of one call that are looked at, in the time that a hook has; a call that names more is not let past others."""
+
+TOO_MANY: Final = (
+    "too many files to check, or a path that is too long, while other agents hold files: not edited. See what they "
+    "hold with 'tracecraft reserve --list', and split the patch into several of fewer files."
+)
+"""Why an edit is not done whose files cannot all be looked at."""
 
 _HEADS: Final = ("*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: ")
 """The lines of a patch that name a file (Codex's apply_patch format)."""
@@ -21,10 +27,20 @@ _HEADS: Final = ("*** Add File: ", "*** Update File: ", "*** Delete File: ", "**
 def edited(event: Event) -> list[str]:
     """The paths, relative to the agent's folder or absolute, in the order of the call."""
     paths = [path for path in [*event.paths, *patched(event.patch)] if path]
-    return list(dict.fromkeys(paths))[:MAX_FILES]
+    return list(dict.fromkeys(paths))
 
 
 def patched(patch: str) -> list[str]:
-    """The files that a patch adds, changes, deletes or moves."""
-    named = (line[len(head) :].strip() for line in patch.splitlines() for head in _HEADS if line.startswith(head))
-    return [path for path in named if path]
+    """The files that a patch adds, changes, deletes or moves.
+
+    Codex trims a headline, and what is blank before a name belongs to it; its versions differ about blanks at the end
+    of a 'Move to'. So every reading of a name counts.
+    """
+    named: list[str] = []
+    for line in patch.split("\n"):
+        headline = line.lstrip()
+        for head in _HEADS:
+            if headline.startswith(head):
+                name = headline[len(head) :].rstrip("\r")
+                named += [name.rstrip(), name, name.strip()]
+    return list(dict.fromkeys(path for path in named if path.strip()))

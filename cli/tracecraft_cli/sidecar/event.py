@@ -36,6 +36,8 @@ class Event(msgspec.Struct, frozen=True):
     tool: str = ""
     paths: list[str] = []
     patch: str = ""
+    more: bool = False
+    """The tool call names more files, or a longer path, than was passed on."""
     wait: float = 0.0
     """Seconds that the hook waits for an answer."""
     pid: int = 0

@@ -1,5 +1,8 @@
 """Which name the agent gets: the one that was wished for, or with a number when another session has that one.
 
+A command in a shell leaves its name present for a quarter of an hour (``oneshot``); unless that name holds a claim,
+nobody is there any more, and a session that begins may have it.
+
 Two sessions that begin at once must not both find the name free: it is taken by compare-and-set, with a presence that
 lasts only until the session's own comes.
 """
@@ -12,7 +15,7 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_core import bodies, names, subjects
-from tracecraft_core.bodies import Presence
+from tracecraft_core.bodies import Lease, Presence
 from tracecraft_core.errors import Malformed, RevisionConflict, UsageError
 
 if TYPE_CHECKING:
@@ -51,10 +54,10 @@ async def _take(context: Context, candidate: str, session: str) -> bool:
     stream, subject = context.kv(subjects.AGENTS, candidate)
     while True:
         found = await context.bus.leader_get(stream, subject)
-        whose = _session_of(found)
-        if whose == session:
+        there = _presence(found)
+        if there is not None and there.session == session:
             return True
-        if whose is not None:
+        if there is not None and (there.mode != "oneshot" or await _holds_anything(context, candidate)):
             return False
         coming = Presence(
             session=f"{session}:coming", mode="live", host=socket.gethostname(), pid=os.getpid(), ttl=COMING_S
@@ -65,11 +68,22 @@ async def _take(context: Context, candidate: str, session: str) -> bool:
             return True
 
 
-def _session_of(stored: Stored | None) -> str | None:
-    """Whose name it is; one whose presence cannot be read is somebody's."""
+async def _holds_anything(context: Context, agent: str) -> bool:
+    """Whether a lease is in this name; one that cannot be read may be."""
+    for stored in await context.bus.last_values(*context.kv(subjects.LEASES, ">")):
+        try:
+            if bodies.decode(Lease, stored.data, stored.subject).owner == agent:
+                return True
+        except Malformed:
+            return True
+    return False
+
+
+def _presence(stored: Stored | None) -> Presence | None:
+    """Who has the name; a presence that cannot be read is somebody's who lives."""
     if stored is None or stored.deleted or not stored.data:
         return None
     try:
-        return bodies.decode(Presence, stored.data, stored.subject).session
+        return bodies.decode(Presence, stored.data, stored.subject)
     except Malformed:
-        return "?"
+        return Presence(session="?", mode="live", host="?", pid=0, ttl=COMING_S)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from tracecraft import AsyncSession
 from tracecraft_cli.sidecar import answer, words
 from tracecraft_cli.sidecar.door import Reply
-from tracecraft_cli.sidecar.edits import edited
+from tracecraft_cli.sidecar.edits import MAX_FILES, TOO_MANY, edited
 from tracecraft_cli.sidecar.identity import take_name
 from tracecraft_cli.sidecar.lifeline import Lifeline
 from tracecraft_cli.sidecar.scribe import Scribe
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from tracecraft_cli.sidecar.event import Event
     from tracecraft_cli.sidecar.scribe import EndStatus
-    from tracecraft_cli.sidecar.shown import Shown
     from tracecraft_core.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -41,8 +40,16 @@ RETRY_S: Final = 1.0
 LEAVE_S: Final = 3.0
 """Seconds that giving claims back may take; without it they lapse."""
 
-SETTLE_S: Final = 2.0
-"""Seconds that the last acknowledgements of mail may take."""
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Before:
+    """What the session's sidecar before this one had; of a new session, nothing."""
+
+    name: str
+    held: Mapping[str, int]
+    """Tasks, with their fences."""
+    announced: int
+    """The highest id of a message of which the model was told."""
 
 
 class Member:
@@ -53,13 +60,13 @@ class Member:
         session: AsyncSession,
         wish: str,
         run: str,
-        shown: Shown,
-        before: Mapping[str, int],
+        before: Before,
         on_held: Callable[[dict[str, int]], None],
+        on_announced: Callable[[int], None],
     ) -> None:
         self.session, self._wish, self.run = session, wish, run
-        self.tenure = Tenure(session, before, self._lost, on_held)
-        self.unread = Unread(session, shown)
+        self.tenure = Tenure(session, before.held, self._lost, on_held)
+        self.unread = Unread(session, before.announced, on_announced)
         self.scribe = Scribe(session.settings, self.tenure.task_at)
         self.lifeline = Lifeline(session.settings)
         self._losses: list[str] = []
@@ -75,26 +82,25 @@ class Member:
         settings: Settings,
         session: str,
         run: str,
-        shown: Shown,
         *,
-        earlier: str = "",
-        before: Mapping[str, int],
+        before: Before,
         on_held: Callable[[dict[str, int]], None],
+        on_announced: Callable[[int], None],
     ) -> Member:
         """Take a name, be online, load what there is. Raises what the bus raises."""
         wish = settings.agent
         settings = dataclasses.replace(settings, session=session)
         async with AsyncSession(resolved=settings, mode="oneshot") as asking:
-            name = await take_name(asking.context, wish, session, earlier)
+            name = await take_name(asking.context, wish, session, before.name)
         resolved = dataclasses.replace(settings, agent=name)
-        member = cls(AsyncSession(resolved=resolved), wish, run, shown, before, on_held)
+        member = cls(AsyncSession(resolved=resolved), wish, run, before, on_held, on_announced)
         member.session.context.bus.run = run
         await member._start()
         return member
 
     async def _start(self) -> None:
         await self.session.open()
-        jobs = (self.tenure.watch, self.unread.watch, self.unread.settle, self.scribe.work, self.lifeline.work)
+        jobs = (self.tenure.watch, self.unread.watch, self.scribe.work, self.lifeline.work)
         for job in jobs:
             task = asyncio.create_task(_for_ever(job))
             self._work.add(task)
@@ -119,60 +125,58 @@ class Member:
     def introduce_again(self) -> None:
         """The model has forgotten who it is: its context is new, or was made shorter."""
         self._introduced = False
+        self.unread.announce_again()
 
     # -- answers ------------------------------------------------------------------------------------------------
 
     def news(self, event: Event) -> Reply:
-        """What the model has not been told yet: who it is, what it lost, what others wrote; each once."""
+        """What the model has not been told yet: who it is, what it lost, that others wrote; each once."""
         losses, self._losses = self._losses, []
         greets = not self._introduced and not self._introducing
-        others, shown, announced = self._mail(event)
-        said = answer.context(event.event, [self._welcome() if greets else "", *losses, others])
+        fresh = self.unread.unannounced()
+        said = answer.context(event.event, [self._welcome() if greets else "", *losses, words.announcement(fresh)])
         if said == answer.NOTHING:
             return Reply(said)
         self._introducing = self._introducing or greets
-        self.unread.offer(shown)
+        if fresh:
+            self.unread.announce()
 
-        def concluded(handed_over: bool) -> None:
+        def concluded(printed: bool) -> None:
             if greets:
-                self._introducing, self._introduced = False, handed_over
-            if handed_over:
-                self.unread.announced(announced)
-            else:
+                self._introducing, self._introduced = False, printed
+            if fresh:
+                self.unread.announced(fresh, printed=printed)
+            if not printed:
                 self._losses = losses + self._losses
-            self.unread.concluded(shown, handed_over=handed_over)
 
         return Reply(said, concluded)
 
-    def _mail(self, event: Event) -> tuple[str, list[int], list[int]]:
-        """What to say of the mail that waits, which of it is shown with that, and which is only announced."""
-        if answer.holds_others_words(event.kind, event.event):
-            text, ids = words.delivery(self.unread.waiting(), self.unread.maybe_shown())
-            return text, ids, []
-        fresh = self.unread.unannounced()
-        return words.announcement(fresh), [], [message.id for message in fresh]
-
     def verdict(self, event: Event) -> str:
         """Whether a tool call may change the files that it names."""
-        for path in edited(event):
+        if not self.tenure.others_hold():
+            return answer.NOTHING
+        paths = edited(event)
+        for path in paths[:MAX_FILES]:
             found = self.tenure.holder(path, event.cwd)
             if found is not None:
                 return answer.deny(words.refusal(path, found.glob, found.owner, found.since))
-        return answer.NOTHING
+        return answer.deny(TOO_MANY) if event.more or len(paths) > MAX_FILES else answer.NOTHING
 
     def before_stopping(self) -> Reply:
-        """Ask to settle what is open; in our own words only."""
+        """Ask to settle what is open."""
         held = [task.id for task in self.tenure.held()]
         reserved = [one.glob for one in self.tenure.reserved()]
         losses, self._losses = self._losses, []
-        waiting = {message.id for message in self.unread.waiting()}
-        asks = words.before_stopping(held, reserved, len(waiting - self._asked))
+        waiting = self.unread.waiting()
+        self._asked &= {envelope.id for envelope in waiting}
+        fresh = [envelope for envelope in waiting if envelope.id not in self._asked]
+        asks = words.before_stopping(held, reserved, fresh)
         said = answer.go_on("\n\n".join([*losses, *([asks] if asks else [])]))
 
-        def concluded(handed_over: bool) -> None:
-            if handed_over:
-                self._asked |= waiting
-                self.unread.announced(list(waiting))
+        def concluded(printed: bool) -> None:
+            if printed:
+                self._asked |= {envelope.id for envelope in fresh}
+                self.unread.announced(fresh, printed=True)
             else:
                 self._losses = losses + self._losses
 
@@ -205,9 +209,6 @@ class Member:
                 await self.tenure.release_all(note)
         except (TracecraftError, TimeoutError) as error:
             logger.warning("claims could not be given back, and lapse: %s", error)
-        with contextlib.suppress(TracecraftError, TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
-                await self.unread.settle_now()
         for task in list(self._work):
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)

@@ -6,18 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tracecraft_cli.sidecar import answer, watchdog
-from tracecraft_cli.sidecar.door import MAX_PATH_BYTES, Door, Reply
+from tracecraft_cli.sidecar import answer, folder, watchdog
+from tracecraft_cli.sidecar.door import Door, Reply
 from tracecraft_cli.sidecar.event import CARRIES_ON, Event
-from tracecraft_cli.sidecar.member import Member
-from tracecraft_cli.sidecar.shown import Shown
+from tracecraft_cli.sidecar.member import Before, Member
 from tracecraft_core import coding_session, inside, settings
 from tracecraft_core.coding_session import CodingSession
 from tracecraft_core.errors import TracecraftError
@@ -28,9 +26,6 @@ if TYPE_CHECKING:
     from tracecraft_core.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-LOCK_S: Final = 2.0
-"""Seconds that one sidecar waits for another of its session to end."""
 
 RETRIES_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Seconds between two tries to reach the bus; the last one for ever."""
@@ -48,9 +43,6 @@ UNREAD_S: Final = 0.1
 """Seconds from the end of the coding agent's process until it counts as killed: it may have said goodbye just before,
 and we have not read that yet."""
 
-KEPT_S: Final = 7 * 24 * 3600.0
-"""Seconds for which a session's log is kept."""
-
 IDLE_S: Final = 3600.0
 """Seconds without a hook after which a sidecar ends that could not find its coding agent's process."""
 
@@ -58,9 +50,9 @@ IDLE_S: Final = 3600.0
 class Sidecar:
     """Serves one coding agent's process."""
 
-    def __init__(self, first: Event, folder: str, lock: int) -> None:
-        """``lock`` is the handle that makes it the only one of its session."""
-        self._first, self._folder, self._lock = first, folder, lock
+    def __init__(self, first: Event, place: str, lock: int) -> None:
+        """``place`` is the folder of its files, ``lock`` the handle that makes it the only one of its session."""
+        self._first, self._folder, self._lock = first, place, lock
         self._latest = first
         self.state = self._initial_state(first)
         self._member: Member | None = None
@@ -70,8 +62,7 @@ class Sidecar:
         self._between: asyncio.TimerHandle | None = None
         self._name = self.state.name
         """What its own files are called, also when the coding agent has begun another conversation."""
-        self._door = Door(socket_path(folder, self._name), self.reply)
-        self._shown = Shown(Path(folder, f"{self._name}.shown"))
+        self._door = Door(folder.socket_path(place, self._name), self.reply)
 
     def _initial_state(self, event: Event) -> CodingSession:
         earlier = coding_session.named(coding_session.name(event.kind, event.id))
@@ -91,6 +82,7 @@ class Sidecar:
             settings=earlier.settings if earlier else {},
             inherited=earlier.inherited if earlier else {},
             held=earlier.held if earlier else {},
+            announced=earlier.announced if earlier else 0,
         )
 
     async def run(self) -> None:
@@ -100,7 +92,7 @@ class Sidecar:
         await self._door.open()
         self.state.socket = self._door.path
         self._write_state()
-        _remove(self._folder, self.state.name, ".starting")
+        folder.remove(self._folder, self.state.name, ".starting")
         inside.RUN.set(self.state.run)
         tasks = [asyncio.create_task(self._join(earlier)), asyncio.create_task(self._watch_over())]
         try:
@@ -148,14 +140,17 @@ class Sidecar:
             resolved,
             self.state.session,
             self.state.run,
-            self._shown,
-            earlier=earlier,
-            before=dict(self.state.held),
+            before=Before(earlier, dict(self.state.held), self.state.announced),
             on_held=self._holds,
+            on_announced=self._announced,
         )
 
     def _holds(self, held: dict[str, int]) -> None:
         self.state.held = held
+        self._write_state()
+
+    def _announced(self, highest: int) -> None:
+        self.state.announced = highest
         self._write_state()
 
     def _write_state(self) -> None:
@@ -215,7 +210,7 @@ class Sidecar:
             self._between = None
         self._latest = event
         if event.id != self.state.id:
-            _remove(self._folder, self.state.name, ".json")
+            folder.remove(self._folder, self.state.name, ".json")
             self.state.id = event.id
             self.state.run = coding_session.name(event.kind, event.id)
         self.state.between = False
@@ -244,9 +239,8 @@ class Sidecar:
         if self._member is not None:
             how = "was killed" if status == "killed" else "ended its session"
             await self._member.leave(f"given back: {self._member.session.agent} {how}")
-        _remove(self._folder, self.state.name, ".json")
-        for suffix in (".shown", ".lock"):
-            _remove(self._folder, self._name, suffix)
+        folder.remove(self._folder, self.state.name, ".json")
+        folder.remove(self._folder, self._name, ".lock")
         os.close(self._lock)  # the same session may be begun again while the rest of its transcript is mirrored
         if self._member is not None:
             await self._last_words()
@@ -260,65 +254,9 @@ class Sidecar:
                     await watchdog.ended(process)
 
 
-def socket_path(folder: str, name: str) -> str:
-    """Where the session's socket is: beside its state, or in a short folder where that path is too long for a socket.
-
-    Raises ``OSError`` when there is no such folder.
-    """
-    path = os.path.join(folder, f"{name}.sock")
-    if len(os.fsencode(path)) <= MAX_PATH_BYTES:
-        return path
-    short = coding_session.places()[-1]
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(short, 0o700)
-    path = os.path.join(short, f"{name}.sock")
-    if not coding_session.is_private(short) or len(os.fsencode(path)) > MAX_PATH_BYTES:
-        raise OSError(f"no place for a socket: {path} is too long, or its folder is not this user's alone")
-    return path
-
-
-def lock(folder: str, name: str) -> int | None:
-    """Be the only sidecar of a session; ``None`` when another one is. The lock ends with the process."""
-    deadline = time.monotonic() + LOCK_S
-    while True:
-        handle = os.open(os.path.join(folder, f"{name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(handle).st_nlink:
-                return handle
-        os.close(handle)  # held, or removed in between
-        other = coding_session.named(name)
-        if time.monotonic() > deadline or (other is not None and other.sidecar_lives()):
-            return None
-        time.sleep(0.02)
-
-
-def sweep(folder: str) -> None:
-    """Remove what sessions have left behind that ended long ago: logs, and the files of those that were killed."""
-    oldest = time.time() - KEPT_S
-    for path in Path(folder).iterdir():
-        with contextlib.suppress(OSError):
-            if path.stat().st_mtime < oldest and not _is_locked(folder, path.name.partition(".")[0]):
-                path.unlink()
-
-
-def _is_locked(folder: str, name: str) -> bool:
-    try:
-        handle = os.open(os.path.join(folder, f"{name}.lock"), os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
-
-
-def _told(resolved: Settings, folder: Path) -> dict[str, str]:
+def _told(resolved: Settings, place: Path) -> dict[str, str]:
     """What the coding agent's environment and the file of its project say: its shell and its tools may not see them."""
-    file = settings.find_file(folder)
+    file = settings.find_file(place)
     own = ("environment variable", str(file)) if file else ("environment variable",)
     return {
         name: value
@@ -335,8 +273,3 @@ def _spawn(work: object) -> asyncio.Task[None]:
     _spawned.add(task)
     task.add_done_callback(_spawned.discard)
     return task
-
-
-def _remove(folder: str, name: str, suffix: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(os.path.join(folder, name + suffix))

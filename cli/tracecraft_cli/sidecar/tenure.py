@@ -84,6 +84,12 @@ class Tenure:
         """What anybody may claim."""
         return self._board.claimable(">") if self._board else []
 
+    def others_hold(self) -> bool:
+        """Whether anybody else holds any file, from what is known here alone; nobody, when that is too old to say."""
+        if self._board is None or self._board.silent_for() > STALE_S:
+            return False
+        return not all(is_ours(one, self._holder) for one in self._view().all())
+
     def holder(self, path: str, folder: str) -> Reservation | None:
         """Who else holds a file, from what is known here alone; nobody, when that is too old to say."""
         from pathlib import Path

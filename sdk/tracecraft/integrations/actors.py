@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import threading
-import unicodedata
 from typing import Final
 
 from tracecraft_core import names
 
 UNNAMED: Final = "agent"
 """The name of an agent that has none."""
-
-
-def token(text: str) -> str:
-    """A text as a name on the bus: ``Senior Researcher`` is ``Senior-Researcher``; a text without letters is a hash."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", plain).strip("-")[: names.MAX_TOKEN].strip("-")
-    if name:
-        return name
-    return f"agent-{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:8]}" if text.strip() else UNNAMED
 
 
 class Actors:
@@ -35,7 +23,7 @@ class Actors:
         text = text or ""
         with self._lock:
             if text not in self._names:
-                self._names[text] = self._free(token(text))
+                self._names[text] = self._free(names.agent_from_text(text) or UNNAMED)
             return self._names[text]
 
     def _free(self, name: str) -> str:

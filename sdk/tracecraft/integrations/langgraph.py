@@ -30,7 +30,7 @@ except ImportError:  # LangChain without LangGraph
     GraphBubbleUp = ParentCommand = Command = None
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
     from uuid import UUID
 
     from langchain_core.documents import Document
@@ -63,7 +63,8 @@ class TracecraftTracer(Handler):
     def __init__(self, session: Session | None = None) -> None:
         super().__init__()
         self._tree = Tree.shared("langgraph", session)
-        self._callers: dict[str, str] = {}
+        self._callers: dict[str, tuple[str, UUID]] = {}
+        """Who asked for a tool, and in which model call, by the id of the tool's call; until it is called."""
         self._inside: dict[UUID, Any] = {}
         self._handed: set[tuple[str, str, str]] = set()
         """Handoffs on their way (run, from, to): a command for the parent graph is told of at every level it passes."""
@@ -118,7 +119,7 @@ class TracecraftTracer(Handler):
             self._hand_over(run_id, outputs)
             self._tree.end(run_id, output=plain(outputs))
         else:
-            self._tree.end_run(run_id, output=plain(outputs))
+            self._end_run(run_id, output=plain(outputs))
 
     @guarded
     def on_chain_error(
@@ -134,7 +135,14 @@ class TracecraftTracer(Handler):
         if parent_run_id is not None and parent_run_id in self._tree:
             self._tree.end(run_id, **ending)
         else:
-            self._tree.end_run(run_id, **ending)
+            self._end_run(run_id, **ending)
+
+    def _end_run(self, key: Hashable, **ending: Any) -> None:
+        """A run of the framework's may be over; what was asked for in it, and never called, is forgotten with it."""
+        self._tree.end_run(key, **ending)
+        for call, (_, asked) in list(self._callers.items()):
+            if asked not in self._tree:
+                self._callers.pop(call, None)
 
     def _hand_over(self, key: UUID, outputs: Any) -> None:
         step = self._tree.step(key)
@@ -180,11 +188,11 @@ class TracecraftTracer(Handler):
         for message in messages:
             for call in getattr(message, "tool_calls", ()) or ():
                 if agent is not None and call.get("id"):
-                    self._callers[call["id"]] = agent
+                    self._callers[call["id"]] = agent, run_id
         self._use(run_id, messages, response.llm_output or {}, _attempt(tags))
         output = [_message(message) for message in messages] or [one.text for one in generations]
         self._tree.end(run_id, output=output[0] if len(output) == 1 else output, tags=_attempt_tag(tags))
-        self._tree.end_run((run_id, "root"))
+        self._end_run((run_id, "root"))
 
     def _use(self, run_id: UUID, messages: list[Any], said: Mapping[str, Any], attempt: int) -> None:
         cause = {"cause": "retry"} if attempt > 1 else {}
@@ -205,7 +213,7 @@ class TracecraftTracer(Handler):
     def on_llm_error(self, error: BaseException, *, run_id: UUID, tags: Sequence[str] | None = None, **_: Any) -> None:
         """The model has failed."""
         self._tree.end(run_id, error=error, tags=_attempt_tag(tags))
-        self._tree.end_run((run_id, "root"), error=error)
+        self._end_run((run_id, "root"), error=error)
 
     # -- tools and retrievers -----------------------------------------------------------------------------------------
 
@@ -225,8 +233,8 @@ class TracecraftTracer(Handler):
     ) -> None:
         """A tool is called, on behalf of the agent whose model asked for it; what it writes itself lies in its step."""
         name = name or _class_name(serialized)
-        agent = self._callers.pop(tool_call_id, None) if tool_call_id else None
-        agent = agent or (metadata or {}).get("lc_agent_name")
+        caller = self._callers.pop(tool_call_id, None) if tool_call_id else None
+        agent = (metadata or {}).get("lc_agent_name") if caller is None else caller[0]
         given = input_str if inputs is None else plain(inputs)
         if parent_run_id is None or parent_run_id not in self._tree:
             self._tree.begin_run((run_id, "root"), name)
@@ -256,7 +264,7 @@ class TracecraftTracer(Handler):
             step._step_out()
         shown = {} if output is None else {"output": output}
         self._tree.end(run_id, error=error, **shown)
-        self._tree.end_run((run_id, "root"), error=error)
+        self._end_run((run_id, "root"), error=error)
 
     @guarded
     def on_retriever_start(

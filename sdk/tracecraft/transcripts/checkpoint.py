@@ -1,7 +1,8 @@
 """`Checkpoint`: how far a session is mirrored, in a file of the user's state folder that survives anything.
 
 It says what the log has acknowledged. While records are being written it says that too (`dirty`): whoever finds it
-after a crash begins at the checkpoint again, and asks which steps are there already.
+after a crash reads the session from its beginning, and asks which steps are there already. The log may have steps that
+lie behind the place, or nowhere, because the transcript was longer once: they stand here too (`ahead`).
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from tracecraft.transcripts.lines import Place  # noqa: TC001  # msgspec reads it
+from tracecraft.transcripts.lines import Place, open_regular
 from tracecraft_core import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+Had = Literal["open", "ended", "paid"]
+"""What the log has of a step: it began; it ended; it ended and its usage is known."""
 
 VERSION: Final = 1
 """Of the file; one of another version is read as if there was none."""
@@ -61,6 +64,8 @@ class Checkpoint(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Where the bus is, without secrets."""
     places: dict[str, Place] = {}
     sheet: Sheet = msgspec.field(default_factory=Sheet)
+    ahead: dict[str, Had] = {}
+    """Steps that the log has and that were not met on the way to `places`."""
     dirty: bool = False
     """Whether more may have been recorded than stands here."""
     ended: bool = False
@@ -86,6 +91,17 @@ def every(project: str) -> dict[str, Checkpoint]:
     """All checkpoints of a project, by run."""
     found = {path.stem: _load(path) for path in sorted(folder(project).glob("*.json"))}
     return {run: checkpoint for run, checkpoint in found.items() if checkpoint is not None}
+
+
+def elsewhere(project: str, server: str, run: str) -> str | None:
+    """Another project on this server into which a session is mirrored, where ``project`` does not have it."""
+    if (folder(project) / f"{run}.json").exists():
+        return None
+    for path in sorted(settings.state_dir().glob(f"{FOLDER}/*/{run}.json")):
+        found = _load(path)
+        if found is not None and found.server == server:
+            return found.project
+    return None
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -121,7 +137,8 @@ def _sync(place: Path) -> None:
 
 def _load(path: Path) -> Checkpoint | None:
     try:
-        found = _decoder.decode(path.read_bytes())
+        with open_regular(path) as file:
+            found = _decoder.decode(file.read())
     except (OSError, msgspec.MsgspecError):
         return None
     return found if found.format == VERSION else None
@@ -161,13 +178,3 @@ class Lock:
         if self.held:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-@contextlib.contextmanager
-def locked(project: str, run: str) -> Iterator[int | None]:
-    """The lock for a block; yields who has it otherwise."""
-    lock = Lock(project, run)
-    try:
-        yield lock.take()
-    finally:
-        lock.release()

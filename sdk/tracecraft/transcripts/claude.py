@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from tracecraft.transcripts.records import AgentEnded, AgentStarted, Facts, Noted, Spent
-from tracecraft.transcripts.thread import Asked
+from tracecraft.transcripts.thread import LONGEST_ANSWER, Asked, cut
 from tracecraft_core.queries import Tokens
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ SILENT: Final = frozenset(
     }
 )
 """Types of lines that say nothing about what happened, or repeat what other lines say."""
+LONGEST_REFUSAL: Final = 500
+"""Characters of a provider's error that are kept."""
 _SILENT_SYSTEM: Final = frozenset(
     {"turn_duration", "stop_hook_summary", "informational", "local_command", "away_summary"}
 )
@@ -181,7 +183,7 @@ class ClaudeParser:
         if text.startswith(_INTERRUPTED):
             return thread.note(key, time, "interrupt", text)
         if line.isMeta:
-            thread.hear(time, role="meta", text=text[:400])
+            thread.hear(time, role="meta", text=cut(text, LONGEST_ANSWER))
             return thread.settle()
         origin = line.origin if isinstance(line.origin, dict) else {}
         by = str(origin.get("kind") or "user")
@@ -250,7 +252,8 @@ class ClaudeParser:
         if line.subtype == "compact_boundary":
             return thread.note(key, time, "compaction", text)
         if line.subtype == "api_error":
-            said = line.error if isinstance(line.error, str) else msgspec.json.encode(line.error).decode()[:500]
+            error = line.error
+            said = error if isinstance(error, str) else cut(msgspec.json.encode(error).decode(), LONGEST_REFUSAL)
             return [Noted(key=key, time=time, name="provider error", text=text, error=said, agent=thread.agent)]
         if line.subtype not in _SILENT_SYSTEM:
             thread.count(f"system {line.subtype}")

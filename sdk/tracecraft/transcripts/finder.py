@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -60,15 +61,16 @@ def named(wanted: str, sources: Sequence[Source] = SOURCES) -> list[Found]:
     if not part:
         raise NotFound("session", wanted, "'tracecraft session list' shows those that are here")
     if len(part) > 1:
-        raise UsageError(f"{wanted!r} may be {', '.join(one.run for one in part[:4])}: say more of it")
+        meant = ", ".join(f"{one.run} in {one.path}" for one in part[:4])
+        raise UsageError(f"{wanted!r} may be {meant}: say more of it, or name its file")
     return part
 
 
 def _at(path: Path) -> list[Found]:
-    stat = path.stat()
+    about = path.stat()
     if path.suffix in (".jsonl", ".zst"):
         source: Source = "codex" if path.name.startswith("rollout-") or _is_rollout(path) else "claude"
-        return [Found(source, session_of(source, path), path, stat.st_mtime, stat.st_size)]
+        return [Found(source, session_of(source, path), path, about.st_mtime, about.st_size)]
     try:
         if found := [*_hermes_in(path), *_openclaw_in(path)]:
             return found
@@ -101,10 +103,11 @@ def _codex() -> Iterator[Found]:
 
 def _file(source: Source, path: Path) -> Iterator[Found]:
     try:
-        stat = path.stat()
+        found = path.stat()
     except OSError:
         return
-    yield Found(source, session_of(source, path), path, stat.st_mtime, stat.st_size)
+    if stat.S_ISREG(found.st_mode):
+        yield Found(source, session_of(source, path), path, found.st_mtime, found.st_size)
 
 
 def _hermes() -> Iterator[Found]:

@@ -11,7 +11,7 @@ from tracecraft_core.errors import BridgeAway, NotFound
 
 if TYPE_CHECKING:
     from tracecraft import AsyncSession
-    from tracecraft.transcripts.scribe import Had
+    from tracecraft.transcripts.checkpoint import Had
     from tracecraft_core.queries import StepRow
 
 MIRRORED_S: Final = 10.0

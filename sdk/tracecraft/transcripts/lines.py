@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
@@ -33,6 +35,8 @@ class Place(msgspec.Struct, omit_defaults=True):
     """Bytes, of the content where the file is compressed; in a database the number of the last row."""
     mark: str = ""
     """By which the content before the place is known again."""
+    skipping: bool = False
+    """Whether it lies inside of a line that is passed over."""
     thread: Thread = msgspec.field(default_factory=Thread)
 
 
@@ -60,12 +64,12 @@ class Lines:
 
     def _open(self) -> IO[bytes]:
         if self.path.suffix != ".zst":
-            return self.path.open("rb", buffering=0)
+            return open_regular(self.path)
         import io
 
         import zstandard
 
-        raw = self.path.open("rb")
+        raw = open_regular(self.path)
         return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True, closefd=True))
 
     def _check(self, file: IO[bytes], size: int) -> None:
@@ -84,22 +88,26 @@ class Lines:
         self._before = before
 
     def _lines(self, file: IO[bytes], budget: int) -> Iterator[tuple[int, bytes]]:
-        place, rest, skipping = self.place, b"", False
+        place, rest = self.place, b""
         while True:
             block = file.read(BLOCK)
             if not block:
                 self.at_end = True
                 return
+            searched = len(rest)
             rest += block
-            end = rest.rfind(b"\n") + 1
+            end = rest.rfind(b"\n", searched) + 1
             if not end:
-                if len(rest) > LONGEST_LINE:
-                    skipping, rest = self._pass_over(rest)
+                if place.skipping or len(rest) > LONGEST_LINE:
+                    self._pass_over(rest)
+                    budget, rest = budget - len(rest), b""
+                    if budget <= 0:
+                        return
                 continue
             whole, rest = rest[:end], rest[end:]
             for line in whole.splitlines(keepends=True) if b"\r" not in whole else _split(whole):
-                if skipping:
-                    skipping = False
+                if place.skipping:
+                    place.skipping = False
                 elif line.strip():
                     yield place.offset, line  # the place is behind it only when the next one is asked for
                 self._before = (self._before + line)[-MARK:]
@@ -109,16 +117,37 @@ class Lines:
             if budget <= 0:
                 return
 
-    def _pass_over(self, rest: bytes) -> tuple[bool, bytes]:
-        self.place.thread.count("too long")
-        self._before = (self._before + rest)[-MARK:]
-        self.place.offset += len(rest)
-        return True, b""
+    def _pass_over(self, rest: bytes) -> None:
+        place = self.place
+        if not place.skipping:
+            place.thread.count("too long")
+        self._before = (self._before + rest[-MARK:])[-MARK:]
+        place.offset, place.mark, place.skipping = place.offset + len(rest), _digest(self._before), True
 
     def finish(self) -> None:
         """Fix the mark where reading was broken off between two lines."""
         if self.place.offset and not self.place.mark:
             self.place.mark = _digest(self._before)
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a file to read it; a pipe or a device, which would block or never end, is refused: ``OSError``.
+
+    Looked at before, as opening some devices does something, and after, as it may have been replaced.
+    """
+    _regular(os.stat(path), path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _regular(os.fstat(descriptor), path)
+        return os.fdopen(descriptor, "rb", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _regular(found: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "only regular files are read, and it is none", str(path))
 
 
 def _state(path: Path) -> tuple[int, int, int]:

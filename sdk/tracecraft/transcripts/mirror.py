@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tracecraft.redaction import redact
 from tracecraft.transcripts import checkpoint, naming
 from tracecraft.transcripts.checkpoint import Checkpoint, Lock
 from tracecraft.transcripts.known import NotYet, recorded
@@ -22,7 +23,7 @@ from tracecraft.transcripts.scribe import Known, Scribe, learn
 from tracecraft.transcripts.sources import MAIN, checked, moved, open_transcript
 from tracecraft.transcripts.versions import strange
 from tracecraft_core import names
-from tracecraft_core.errors import TracecraftError, UsageError
+from tracecraft_core.errors import BusUnreachable, TracecraftError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,8 @@ class Progress:
     """Whether there is more to read at once."""
     waiting: str = ""
     """Why nothing more can be done now; empty when all is well."""
+    away: bool = False
+    """Whether it is the bus that is waited for, as every session does then."""
     records: int = 0
     note: str = ""
     """What was unusual: the transcript had been written anew."""
@@ -99,7 +102,8 @@ class Mirror:
         """What the log has; ``None``: what the checkpoint says."""
         self._unsure = False
         """Whether the log has to be asked before anything is recorded."""
-        self._asked_at = -AGAIN_S
+        self._asked_at, self._answer, self._away = -AGAIN_S, "", False
+        """When it was asked last, why there was no answer, and whether for want of a bus."""
         self._quiet_since = time.monotonic()
         self._unsaved = self._over = self._warned = False
 
@@ -116,7 +120,7 @@ class Mirror:
     async def _advance(self, budget: int, final: bool = False) -> Progress:
         try:
             if (waiting := await asyncio.to_thread(self._open)) or (waiting := await self._learn()):
-                return Progress(waiting=waiting)
+                return Progress(waiting=waiting, away=self._away)
             if self._behind():
                 return Progress(waiting=await self._settled(), more=True)
             try:
@@ -145,6 +149,10 @@ class Mirror:
         self._unsure = unknown or (found is not None and (found.dirty or found.server != self._settings.server))
         if found is None or found.server != self._settings.server:
             found = self._fresh(found)
+        if self._unsure:
+            found.places = {}  # only from its beginning on it shows which steps of the log it does not have any more
+        elif found.ahead:
+            self._known = Known(steps=found.ahead)
         self._state = found
         self._state.path = str(self.path)
         if self._agent is not None:
@@ -181,7 +189,7 @@ class Mirror:
             return ""
         now = time.monotonic()
         if now - self._asked_at < AGAIN_S:
-            return "it is not known yet what was recorded before"
+            return self._answer
         from tracecraft.async_session import AsyncSession
 
         if not moved(self.path).exists():
@@ -193,9 +201,9 @@ class Mirror:
             async with session:
                 self._known = await recorded(session, self.run)
         except (TracecraftError, NotYet) as error:
-            self._asked_at = now
-            return str(error)
-        self._unsure = False
+            self._asked_at, self._answer, self._away = now, str(error), isinstance(error, BusUnreachable)
+            return self._answer
+        self._unsure = self._away = False
         if self._scribe is not None:
             self._scribe.know(self._known)
         assert self._state is not None
@@ -241,7 +249,7 @@ class Mirror:
             sheet.started = sheet.started or record.time
             if isinstance(record, Facts):
                 learn(sheet, record)
-            sheet.agent = sheet.agent or naming.agent_name(self.source, sheet.cwd)
+            sheet.agent = sheet.agent or naming.agent_name(self.source, redact.text(sheet.cwd))
             self._note_dirty()
             known = self._known or Known()
             self._scribe = Scribe(self._settings, self.source, self.session, sheet, known, self._task)
@@ -347,8 +355,11 @@ class Mirror:
         self._scribe = Scribe(self._settings, self.source, self.session, self._state.sheet, known, self._task)
 
     async def _let_go(self, *, complete: bool, ended: bool) -> None:
+        assert self._state is not None
+        assert self._scribe is not None
         if complete:
-            content = checkpoint.encode(self._as_saved(dirty=False, ended=ended))
+            self._state.ahead = self._scribe.ahead
+            content = checkpoint.encode(self._as_saved(dirty=self._unsure, ended=ended))
             try:
                 await asyncio.to_thread(checkpoint.save, self._settings.project, self.run, content)
             except OSError:

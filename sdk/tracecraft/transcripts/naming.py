@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from tracecraft_core.names import MAX_TOKEN
+from tracecraft_core import coding_session, names
 
 if TYPE_CHECKING:
     from tracecraft.transcripts.sources import Source
 
-_BAD: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _LONG: Final = 40
 """Characters of an agent's name that stay when a sub-agent is named after it."""
 
 
 def run_id(source: Source, session: str) -> str:
-    """Id of the run of a session, ``claude-<session>``."""
-    return _BAD.sub("-", f"{source}-{session}")[:MAX_TOKEN]
+    """Id of the run of a session, ``claude-<session>``; its sidecar calls it so too."""
+    return coding_session.name(source, session)
 
 
 def step_id(source: Source, session: str, key: str) -> str:
@@ -30,11 +28,11 @@ def step_id(source: Source, session: str, key: str) -> str:
 
 def agent_name(source: Source, cwd: str) -> str:
     """Name of an agent of which only the folder is known: ``<folder>-claude``."""
-    folder = _BAD.sub("-", PurePath(cwd).name).strip("-")[:_LONG]
+    folder = names.agent_from_text(PurePath(cwd).name, _LONG)
     return f"{folder}-{source}" if folder else source
 
 
 def subagent_name(agent: str, role: str, id: str) -> str:
     """Name of a sub-agent: ``<agent>-<role>-<start of its id>``."""
-    word = _BAD.sub("-", role).strip("-")[:14] or "sub"
-    return f"{agent[:_LONG]}-{word}-{_BAD.sub('-', id)[:7]}"
+    word = names.agent_from_text(role, 14) or "sub"
+    return f"{agent[:_LONG]}-{word}-{names.from_text(id, 7)}"

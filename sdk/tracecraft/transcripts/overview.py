@@ -45,6 +45,8 @@ class Overview:
     unpriced: int = 0
     mirrored: str | None = None
     """Up to when it is in its run."""
+    elsewhere: str | None = None
+    """The project that has it, where this one does not."""
     status: str | None = None
     """Of its run; ``None``: it has none."""
     unknown: dict[str, int] | None = None

@@ -23,6 +23,8 @@ LINES: Final = 12
 """Lines of a tool's answer, and of thinking, that are shown unless all are asked for."""
 CHARACTERS: Final = 1_500
 """The same in characters."""
+BUCKETS: Final = ("input", "cache_read", "cache_write", "output", "reasoning")
+"""Of tokens, none of which lies in another."""
 
 
 @dataclass(slots=True)
@@ -42,6 +44,8 @@ class Passage:
     error: str | None = None
     seconds: float | None = None
     over: bool = True
+    tokens: int = 0
+    """What a model call used, in all buckets."""
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -51,7 +55,8 @@ class Passage:
         """For people."""
         took = f" · {self.seconds:.1f} s" if self.seconds else ""
         failed = "" if self.error is None else f" · failed: {oneline(self.error, 100)}"
-        head = f"{clock(self.time)}  {_who(self)}{took}{failed}{'' if self.over else ' · not over'}"
+        used = f" · {self.tokens:,} tokens" if self.tokens else ""
+        head = f"{clock(self.time)}  {_who(self)}{took}{used}{failed}{'' if self.over else ' · not over'}"
         parts = [head]
         if self.kind in ("tool_call", "handoff"):
             parts.append(_quote(_arguments(self.words), whole))
@@ -68,8 +73,10 @@ class Passage:
 
 
 def of_records(stream: Iterable[Record], agent: str) -> Iterator[Passage]:
-    """The passages of a transcript; a tool's stands where it was called."""
+    """The passages of a transcript; a tool's stands where it was called, and what a call used may be known later."""
     tools: dict[str, Passage] = {}
+    calls: dict[str, Passage] = {}
+    counted: set[str] = set()
     names: dict[str, str] = {"": agent}
     waiting: list[Passage] = []
     for record in stream:
@@ -87,6 +94,12 @@ def of_records(stream: Iterable[Record], agent: str) -> Iterator[Passage]:
                     error=record.error or None,
                     seconds=record.time - record.started,
                 )
+                calls[record.key] = made
+            case records.Used():
+                if (call := calls.get(record.key or "")) is not None and record.request not in counted:
+                    counted.add(record.request)
+                    call.tokens += sum(getattr(record.tokens, bucket) for bucket in BUCKETS)
+                continue
             case records.ToolStarted():
                 who = names.get(record.agent, agent)
                 made = Passage(record.key, record.time, who, record.kind, record.name, record.input, over=False)
@@ -110,6 +123,7 @@ def of_records(stream: Iterable[Record], agent: str) -> Iterator[Passage]:
 def of_events(events: Iterable[tuple[str, str, dict[str, Any]]]) -> Iterator[Passage]:
     """The passages of a run: of its events (agent, event, body), in the order of the log."""
     made: dict[str, Passage] = {}
+    counted: set[str] = set()
     for agent, event, body in events:
         step = str(body.get("step") or "")
         if event == "step.started":
@@ -122,6 +136,9 @@ def of_events(events: Iterable[tuple[str, str, dict[str, Any]]]) -> Iterator[Pas
                 failed = body.get("error") or {}
                 passage.over, passage.seconds = True, body["duration"] / 1e6
                 passage.error = failed.get("message") if body.get("status") == "error" else None
+            elif event == "usage" and (request := body.get("request") or f"{step} {body['time']}") not in counted:
+                counted.add(request)
+                passage.tokens += sum(body.get(bucket, 0) for bucket in BUCKETS)
     yield from made.values()
 
 

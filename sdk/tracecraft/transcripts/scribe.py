@@ -6,6 +6,7 @@ written may be written twice without harm: labels, who takes part, and usage, wh
 
 from __future__ import annotations
 
+import hashlib
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -36,14 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tracecraft.recording.flushed import Flushed
-    from tracecraft.transcripts.checkpoint import Sheet
+    from tracecraft.transcripts.checkpoint import Had, Sheet
     from tracecraft.transcripts.records import Record
     from tracecraft.transcripts.sources import Source
     from tracecraft_core.run_events import EndStatus
     from tracecraft_core.settings import Settings
-
-Had = Literal["open", "ended", "paid"]
-"""What the log has of a step: it began; it ended; it ended and its usage is known."""
 
 LONGEST_NAME: Final = 200
 """Characters of a step's name that are kept."""
@@ -57,7 +55,7 @@ EARLIEST: Final = 946_684_800.0
 
 @dataclass(slots=True)
 class Known:
-    """What the log has of the run, as the bridge says."""
+    """What the log has of the run, as the bridge says, or as the checkpoint does."""
 
     steps: dict[str, Had] = field(default_factory=dict)
     spent: dict[str, list[float]] = field(default_factory=dict)
@@ -80,6 +78,8 @@ class Scribe:
         """`begun`: steps that were begun."""
         self._settings, self._source, self._session = settings, source, session
         self._known, self._task = known, task
+        self._met: set[str] = set()
+        """Steps of `_known` that the transcript has told of whole."""
         self.run = naming.run_id(source, session)
         self.recorder = Recorder(settings, settings.project, self.run, agent=sheet.agent)
         self.recorder.parting = self._parting
@@ -99,21 +99,29 @@ class Scribe:
             parent=sheet.inside or (naming.run_id(self._source, sheet.parent) if sheet.parent else None),
             origin=Origin(
                 host=socket.gethostname(),
-                command=f"{self._source} {sheet.version}".strip(),
+                command=book.text(f"{self._source} {sheet.version}".strip()),
                 git_branch=book.text(sheet.branch),
             ),
         )
         book.event(sheet.agent, "started", started)
         self._label()
-        book.event(
-            sheet.agent,
-            "agent.started",
-            AgentStarted(time=_us(sheet.started), model=sheet.model or None, role=self._source),
-        )
+        self._work_with(sheet.model)
+
+    def _work_with(self, model: str) -> None:
+        """The session's own agent takes part, with this model."""
+        sheet = self.sheet
+        began = AgentStarted(time=_us(sheet.started), model=self._book.text(model) or None, role=self._source)
+        self._book.event(sheet.agent, "agent.started", began)
 
     def know(self, known: Known) -> None:
-        """Another answer of what the log has."""
+        """Another answer of what the log has; the transcript is read from its beginning again."""
         self._known = known
+        self._met.clear()
+
+    @property
+    def ahead(self) -> dict[str, Had]:
+        """Steps that the log has and that were not told of: what reads on later must pass over them."""
+        return {step: had for step, had in self._known.steps.items() if step not in self._met}
 
     def _label(self) -> None:
         sheet = self.sheet
@@ -156,9 +164,7 @@ class Scribe:
         if learn(self.sheet, record):
             self._label()
         if self.sheet.model != model:
-            sheet = self.sheet
-            began = AgentStarted(time=_us(sheet.started), model=sheet.model, role=self._source)
-            self._book.event(sheet.agent, "agent.started", began)
+            self._work_with(self.sheet.model)
 
     def _turn(self, record: records.Turn) -> None:
         agent, step = self._agent(record.agent), self._id(record.key)
@@ -203,7 +209,12 @@ class Scribe:
         self._book.event(self._agent(record.agent), "usage", said)
 
     def _request(self, request: str) -> str:
-        """A provider's id is one everywhere, so that a fork of a session pays nothing twice; a short one is not."""
+        """A provider's id is one everywhere, so that a fork of a session pays nothing twice; a short one is not.
+
+        What looks like a secret stays one id too: its digest.
+        """
+        if self._book.text(request) != request:
+            request = hashlib.sha256(request.encode("utf-8", "replace")).hexdigest()
         return (request if len(request) >= UNIQUE else f"{self.run}/{request}")[:MAX_NAME]
 
     def _tool_started(self, record: records.ToolStarted) -> None:
@@ -222,7 +233,7 @@ class Scribe:
     def _tool_ended(self, record: records.ToolEnded) -> None:
         agent, step = self._agent(record.agent), self._id(record.key)
         task = self.sheet.tasks.pop(record.key, None)
-        if self._known.steps.get(step) in ("ended", "paid"):
+        if not self._ends(step):
             return
         self._data(agent, "step.output", step, record.output, record.time)
         name, parent = self._name(record.name), self._parent(record.parent)
@@ -242,10 +253,11 @@ class Scribe:
     def _agent_started(self, record: records.AgentStarted) -> None:
         name = self.sheet.agents.get(record.agent)
         if name is None:
-            name = naming.subagent_name(self.sheet.agent, record.role, record.agent)
+            name = naming.subagent_name(self.sheet.agent, self._book.text(record.role), record.agent)
             self.sheet.agents[record.agent] = name
         self.sheet.running.add(name)
-        began = AgentStarted(time=_us(record.time), model=record.model or None, role=record.role or None)
+        model, role = self._book.text(record.model) or None, self._book.text(record.role) or None
+        began = AgentStarted(time=_us(record.time), model=model, role=role)
         self._book.event(name, "agent.started", began)
 
     def _agent_ended(self, id: str, time: float, error: str | None) -> None:
@@ -259,10 +271,14 @@ class Scribe:
 
     def _starts(self, step: str) -> bool:
         """Whether a step that is told whole is new, or was broken off."""
-        if self._known.steps.get(step) in ("ended", "paid"):
-            return False
         self.begun += step not in self._known.steps
-        return True
+        return self._ends(step)
+
+    def _ends(self, step: str) -> bool:
+        """Whether the end of a step is new."""
+        if step in self._known.steps:
+            self._met.add(step)
+        return self._known.steps.get(step) not in ("ended", "paid")
 
     def _started(
         self, agent: str, step: str, name: str, kind: StepKind, time: float, parent: str | None, task: str | None
@@ -301,7 +317,7 @@ class Scribe:
         self._book.event(agent, "step.ended", said)
 
     def _failure(self, type: str, text: str) -> Failure:
-        return Failure(type=type, message=self._book.text(text[:LONGEST_ERROR]))
+        return Failure(type=type, message=self._book.text(text)[:LONGEST_ERROR])
 
     def _id(self, key: str) -> str:
         return naming.step_id(self._source, self._session, key)
@@ -315,7 +331,7 @@ class Scribe:
         return self.sheet.agents.get(id) or naming.subagent_name(self.sheet.agent, "", id)
 
     def _name(self, name: str) -> str:
-        return self._book.text(name[:LONGEST_NAME]) or "?"
+        return self._book.text(name)[:LONGEST_NAME] or "?"
 
     def _held(self, time: float) -> str | None:
         task = self._task(time) if self._task is not None else None

@@ -13,7 +13,7 @@ from tracecraft.transcripts import rows
 from tracecraft.transcripts.claude import ClaudeParser, seconds
 from tracecraft.transcripts.codex import CodexParser
 from tracecraft.transcripts.hermes import HermesParser
-from tracecraft.transcripts.lines import Lines, Place
+from tracecraft.transcripts.lines import Lines, Place, open_regular
 from tracecraft.transcripts.openclaw import OpenClawParser
 from tracecraft.transcripts.records import Record
 from tracecraft.transcripts.thread import Thread
@@ -154,7 +154,7 @@ class ClaudeTranscript:
 
     def _look_for_agents(self, at_end: bool) -> None:
         for path in sorted(self._folder.glob("agent-*.jsonl")):
-            if path.stem in self._files:
+            if path.stem in self._files or not path.is_file():
                 continue
             about = self._about(path)
             if about is None and time.time() - path.stat().st_mtime < META_S:
@@ -169,7 +169,8 @@ class ClaudeTranscript:
 
     def _about(self, path: Path) -> dict[str, str] | None:
         try:
-            said = msgspec.json.decode(path.with_suffix(".meta.json").read_bytes())
+            with open_regular(path.with_suffix(".meta.json")) as file:
+                said = msgspec.json.decode(file.read())
         except (OSError, msgspec.MsgspecError):
             return None
         return {key: value for key, value in said.items() if isinstance(value, str)} if isinstance(said, dict) else {}
@@ -191,7 +192,7 @@ class HermesTranscript:
     def read(self, budget: int) -> list[Record]:
         """See `Transcript`."""
         place, parser = self.places[MAIN], self._parser
-        if not self._path.exists():
+        if not self._path.is_file():
             raise FileNotFoundError(2, "no such file", str(self._path))
         with rows.reading(self._path) as connection:
             session = rows.hermes_session(connection, self._session)
@@ -224,7 +225,7 @@ class OpenClawTranscript:
     def read(self, budget: int) -> list[Record]:
         """See `Transcript`."""
         place, records, count = self.places[MAIN], list[Record](), 0
-        if not self._path.exists():
+        if not self._path.is_file():
             raise FileNotFoundError(2, "no such file", str(self._path))
         with rows.reading(self._path) as connection:
             generation = rows.openclaw_generation(connection, self._session)

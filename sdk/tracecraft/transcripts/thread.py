@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tracecraft.redaction import redact
 from tracecraft.transcripts.records import (
     Call,
     More,
@@ -153,7 +154,7 @@ class Thread(msgspec.Struct, omit_defaults=True):
         """Somebody's words."""
         records = self.settle()
         self.turn, self.turns = key, self.turns + 1
-        self.hear(time, role=by, text=text[:LONGEST_NEW])
+        self.hear(time, role=by, text=cut(text, LONGEST_NEW))
         return [*records, Turn(key=key, time=time, text=text, by=by, agent=self.agent, parent=self.root)]
 
     def call(self, key: str, time: float, model: str) -> tuple[Pending, list[Record]]:
@@ -241,7 +242,7 @@ class Thread(msgspec.Struct, omit_defaults=True):
             self.count("answer without a call")
             return records
         text = output if isinstance(output, str) else msgspec.json.encode(output).decode()
-        self.hear(time, role="tool", name=tool.name, text=text[:LONGEST_ANSWER])
+        self.hear(time, role="tool", name=tool.name, text=cut(text, LONGEST_ANSWER))
         ended = ToolEnded(
             key=tool.key,
             started=min(tool.started, time),
@@ -260,6 +261,13 @@ class Thread(msgspec.Struct, omit_defaults=True):
         return [*self.settle(), Noted(key=key, time=time, name=name, text=text, error=error, agent=self.agent)]
 
 
+def cut(text: str, limit: int) -> str:
+    """The beginning of a text; what is cut is redacted before, as no rule knows a piece of a secret."""
+    return text if len(text) <= limit else redact.text(text)[:limit]
+
+
 def _shortened(value: Any) -> Any:
     encoded = msgspec.json.encode(value)
-    return value if len(encoded) <= LONGEST_ARGUMENTS else encoded[:LONGEST_ARGUMENTS].decode(errors="ignore") + "…"
+    if len(encoded) <= LONGEST_ARGUMENTS:
+        return value
+    return redact.json(encoded)[0][:LONGEST_ARGUMENTS].decode(errors="ignore") + "…"

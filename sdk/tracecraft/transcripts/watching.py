@@ -83,7 +83,7 @@ class Watcher:
     async def _advance(self, one: _Followed) -> None:
         progress = await one.mirror.advance()
         now = time.monotonic()
-        if progress.steps or progress.note or (progress.waiting and progress.waiting != one.said):
+        if progress.steps or progress.note or self._is_news(one, progress):
             self._told(one.found, progress)
         one.said = progress.waiting
         if progress.records:
@@ -93,6 +93,11 @@ class Watcher:
         one.due = now if progress.more and not progress.waiting else now + one.pause
         if now - one.changed > IDLE_S and not progress.waiting:
             await self._finish(one)
+
+    def _is_news(self, one: _Followed, progress: Progress) -> bool:
+        """Whether nobody was told yet what is waited for; of the bus, one session tells for all."""
+        tellers = self._followed.values() if progress.away else (one,)
+        return bool(progress.waiting) and all(other.said != progress.waiting for other in tellers)
 
     async def _finish(self, one: _Followed) -> None:
         self._ended[one.found.run] = one.found.changed

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from tracecraft_cli.options import DURATION, Common, common
+from tracecraft_cli.output import note
 from tracecraft_cli.runner import guard, run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tracecraft import AsyncSession
     from tracecraft_cli.autoresearch.folder import Folder
     from tracecraft_cli.held import Memo
+    from tracecraft_core.errors import BusUnreachable
     from tracecraft_core.settings import Settings
+
+AGAIN_S: Final = 2.0
+"""Seconds until a bus that is away is looked for again."""
 
 
 @click.command()
@@ -46,19 +55,57 @@ def command(
     Example: tracecraft autoresearch watch ../mar5-gpu0 ../mar5-gpu1
     """
     paths = [folder.absolute() for folder in folders or (Path(),)]
+    watched: list[Folder] = []
+    patience = _Patience()
+
+    def check() -> None:
+        from tracecraft_core import settings
+
+        _check(paths, script)
+        resolved = settings.load(common.flags)
+        watched.extend(_folder(resolved, path, script, metric, higher=higher) for path in paths)
+        standing = ", ".join(folder.standing() for folder in watched)
+        if not once:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the watcher ends by itself
+            note(f"watching {standing} into project {resolved.project}; Ctrl-C ends it")
 
     async def work(session: AsyncSession, memo: Memo) -> None:
         from tracecraft_cli.autoresearch.watching import Watcher
 
-        watched = [_folder(session.settings, path, script, metric, higher=higher) for path in paths]
         watcher = Watcher(session.context, watched, as_json=common.as_json)
         if once:
             await watcher.once()
         elif await watcher.follow(max(0.05, interval)):
             raise KeyboardInterrupt
 
-    guard(common.as_json, lambda: _check(paths, script))
-    run(common, work, acts=False)
+    guard(common.as_json, check)
+    if once:
+        run(common, work, acts=False)
+    else:
+        patience.run(lambda: run(common, work, acts=False, away=patience.wait))
+
+
+class _Patience:
+    """A bus that is away when the watcher begins is waited for: the files have all that is to be written."""
+
+    def __init__(self) -> None:
+        self._away = True
+        self._told = False
+
+    def run(self, attempt: Callable[[], None]) -> None:
+        """Try until the bus was there."""
+        while self._away:
+            self._away = False
+            attempt()
+
+    async def wait(self, _: Settings, error: BusUnreachable) -> None:
+        """Say so, once, and have it tried again."""
+        import asyncio
+
+        if not self._told:
+            note(f"tracecraft: {error}; it is tried again")
+        self._told = self._away = True
+        await asyncio.sleep(AGAIN_S)
 
 
 def _check(paths: list[Path], script: str) -> None:

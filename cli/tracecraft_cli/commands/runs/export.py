@@ -85,11 +85,12 @@ def command(
 
 async def _spans(common: Common, session: AsyncSession, run_id: str, target: str, headers: dict[str, str]) -> None:
     from tracecraft_cli.otlp_export import exporting, files
+    from tracecraft_cli.runs_view.numbers import counted
 
     done, notes = await exporting.export(session.context, run_id, target, headers)
     for one in notes:
         note(f"tracecraft: {one}")
     if target != files.STDOUT:  # there the spans are
         inside = f" and {len(done['runs']) - 1:,} inside of it" if len(done["runs"]) > 1 else ""
-        text = f"{done['target']}: run {done['run']}{inside}, {done['spans']:,} spans, {done['links']:,} links"
-        emit(common.as_json, done, f"{text}, trace {done['trace']}")
+        size = f"{counted(done['spans'], 'span')}, {counted(done['links'], 'link')}"
+        emit(common.as_json, done, f"{done['target']}: run {done['run']}{inside}, {size}, trace {done['trace']}")

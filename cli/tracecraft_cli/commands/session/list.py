@@ -68,6 +68,8 @@ def _show(common: Common, settings: Settings, choice: Choice, limit: int, rows: 
         view = overview.of_checkpoint(one, mark) if mark is not None and fresh else overview.of_found(one)
         if mark is not None and not fresh:
             view.mirrored, view.agent = overview.moment(mark.sheet.last), mark.sheet.agent or view.agent
+        if mark is None:
+            view.elsewhere = checkpoint.elsewhere(settings.project, settings.server, one.run)
         if (row := mirrored.pop(one.run, None)) is not None:
             overview.add_run(view, row)
         shown.append(view)
@@ -76,7 +78,8 @@ def _show(common: Common, settings: Settings, choice: Choice, limit: int, rows: 
     shown.sort(key=lambda view: view.last or "", reverse=True)
     emit(common.as_json, [view.as_json() for view in shown[:limit]], _table(shown[:limit]) if shown else None)
     if not shown:
-        note("no sessions of Claude Code, Codex, Hermes or OpenClaw here, and none in project " + settings.project)
+        kinds = "" if choice.sources else ", of Claude Code, Codex, Hermes or OpenClaw,"
+        note(f"there is no {choice.words()}{kinds} here, and none in project {settings.project}")
     elif len(shown) > limit or len(found) == limit:
         note(f"there may be more: --limit {limit * 5}")
 
@@ -112,7 +115,7 @@ def _mirrored(view: Overview, now: str) -> str:
     from tracecraft_cli.ages import ago
 
     if view.mirrored is None and view.status is None:
-        return "no"
+        return f"in {view.elsewhere}" if view.elsewhere else "no"
     elsewhere = "" if view.path else ", not here"
     if view.mirrored and view.last and view.mirrored < view.last:
         return f"up to {ago(view.mirrored, now)}"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracecraft_cli.commands.session.choice import Choice, choice_options
+from tracecraft_cli.commands.session.choice import Choice, Elsewhere, choice_options
 from tracecraft_cli.options import Common, common
 from tracecraft_cli.output import emit, note
-from tracecraft_cli.runner import run
+from tracecraft_cli.runner import guard, run
 
 if TYPE_CHECKING:
     from tracecraft import AsyncSession
@@ -31,16 +31,18 @@ def command(common: Common, sessions: tuple[str, ...], choice: Choice) -> None:
     Example: tracecraft session mirror 4a8ba476
     """
 
+    chosen: list[Found] = []
+
     async def work(session: AsyncSession, memo: Memo) -> None:
-        chosen = choose(sessions, choice)
         waiting = 0
-        for one in chosen:
+        for one in chosen if sessions else Elsewhere(session.settings).leave(chosen):
             waiting += not await _mirror(common, session, one)
         if not chosen:
-            note("no session here is meant; 'tracecraft session list' shows those that are here")
+            note(f"there is no {choice.words()} here; 'tracecraft session list' shows those that are here")
         if waiting:
             raise click.exceptions.Exit(1)
 
+    guard(common.as_json, lambda: chosen.extend(choose(sessions, choice)))  # before a bus is looked for
     run(common, work, acts=False)
 
 

@@ -80,10 +80,17 @@ async def _ask(
         )
         page = await ask(session.context, "runs.search", question, SearchPage)
         hits += [msgspec.to_builtins(hit) for hit in page.hits if not choice.sources or hit.source in choice.sources]
+        hits = _once(hits)
         cursor = page.next
         if cursor is None:
             break
     return hits
+
+
+def _once(hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A tool that failed has its error as its output too: that is one place."""
+    failed = {(hit["run"], hit["step"], hit["snippet"]) for hit in hits if hit["where"] == "error"}
+    return [hit for hit in hits if hit["where"] != "output" or (hit["run"], hit["step"], hit["snippet"]) not in failed]
 
 
 def _show(common: Common, hits: list[dict[str, Any]], limit: int) -> None:
@@ -142,7 +149,7 @@ def _places(passage: Passage, text: str) -> Iterator[tuple[str, str]]:
     tool = passage.kind in ("tool_call", "handoff")
     sides = (("input" if tool or passage.kind == "message" else "output", passage.words), ("output", passage.answer))
     for where, value in (*sides, ("error", passage.error)):
-        if value is None or (where == "error" and value == passage.answer):
+        if value is None or (where == "output" and value == passage.error):
             continue
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         at = shown.lower().find(text.lower())

@@ -112,7 +112,7 @@ async def _of_run(session: AsyncSession, run: str) -> list[Passage]:
         page = await ask(session.context, "log.entries", wanted, EntriesPage)
         for entry in page.entries:
             agent, _, event = entry.subject.split(".", 4)[4].partition(".")
-            if event.startswith("step.") and isinstance(entry.body, dict):
+            if (event == "usage" or event.startswith("step.")) and isinstance(entry.body, dict):
                 events.append((agent, event, entry.body))
         cursor = page.next
         if cursor is None:

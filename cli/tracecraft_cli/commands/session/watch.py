@@ -39,22 +39,26 @@ def _watch(common: Common, sessions: tuple[str, ...], choice: Choice) -> None:
     import time
 
     from tracecraft.transcripts.watching import Watcher
+    from tracecraft_cli.commands.session.choice import Elsewhere
     from tracecraft_cli.commands.session.mirror import choose, describe
     from tracecraft_core import settings
 
     resolved = settings.load(common.flags)
     choose(sessions, choice)  # says at once when nothing is meant
     since = time.time() - HOUR_S if choice.since is None and not sessions else 0.0
+    elsewhere = Elsewhere(resolved)
 
     def find() -> list[Found]:
-        return [found for found in choose(sessions, choice) if found.changed >= since]
+        chosen = [found for found in choose(sessions, choice) if found.changed >= since]
+        return chosen if sessions else elsewhere.leave(chosen)
 
     def told(found: Found, progress: Progress) -> None:
         if progress.steps:
             result = {"run": found.run, "source": found.source, "session": found.session, "steps": progress.steps}
             emit(common.as_json, result, f"{found.run}: {describe(progress.steps)}")
         if progress.note or progress.waiting:
-            note(f"tracecraft: {found.run}: {progress.note or progress.waiting}")
+            whose = "" if progress.away else f"{found.run}: "
+            note(f"tracecraft: {whose}{progress.note or progress.waiting}")
 
     async def follow() -> None:
         watching = asyncio.ensure_future(Watcher(resolved, find, told, agent=common.flags["agent"]).run())

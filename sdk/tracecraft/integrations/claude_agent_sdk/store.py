@@ -13,7 +13,7 @@ import zstandard
 from claude_agent_sdk import fold_session_summary
 
 from tracecraft.loop import background, result_of
-from tracecraft.recording.redaction import redact
+from tracecraft.redaction import redact
 from tracecraft_core import ids, session_stream, subjects
 from tracecraft_core.errors import BusError, NotFound, RevisionConflict
 from tracecraft_core.pull import Puller, watcher_config

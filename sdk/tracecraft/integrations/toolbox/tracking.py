@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft.integrations.toolbox.problem import NOT_FOUND, REFUSED, ToolProblem
 from tracecraft.loop import in_thread
+from tracecraft.recording import spool
 from tracecraft.recording.plan import PROJECT_VARIABLE, RUN_VARIABLE
 from tracecraft.recording.run import AsyncRun, Run, current_run
-from tracecraft_core.errors import UsageError
+from tracecraft_core import names, subjects
+from tracecraft_core.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,7 +76,8 @@ class Tracking:
         return run
 
     async def scope(self, wanted: str | None) -> Scope:
-        """Where to log: the run ``wanted``, or the current one. Raises `ToolProblem` when there is none."""
+        """Where to log: the run ``wanted``, or the current one. Raises `ToolProblem` when there is none,
+        and `InvalidName`."""
         id_ = wanted or self.current()
         if id_ is None:
             raise ToolProblem(
@@ -88,10 +91,40 @@ class Tracking:
             return around if mine else around.agent(self._session.agent)
         async with self._lock:
             if id_ not in self._open:
+                if id_ != self.current():
+                    await self._must_exist(id_)
                 run = self._session.run(run_id=id_, patience=FLUSH_S)
                 await in_thread(run.start)
                 self._open[id_] = run
             return self._open[id_]
+
+    async def _must_exist(self, id_: str) -> None:
+        """A run that a model names may be a slip of the pen: one that nobody has begun is not begun by it."""
+        names.run(id_)
+        context, project = self._session.context, self._session.project
+        if await context.bus.leader_get(subjects.LOG, f"{subjects.ROOT}.{project}.run.{id_}.>") is not None:
+            return
+        if any(spool.folders(None, project, id_)):  # it was begun on this machine, and is not delivered yet
+            return
+        if await self._is_past(id_):
+            return
+        raise ToolProblem(
+            NOT_FOUND,
+            f"there is no run {id_!r} in project {project}: runs shows those that there are, and "
+            "log(start='a name for it') begins one",
+            retry=False,
+            facts={"run": id_},
+        )
+
+    async def _is_past(self, id_: str) -> bool:
+        """Whether only the bridge remembers it, where the log does not have everything any more."""
+        info = await self._session.context.bus.api(f"STREAM.INFO.{subjects.LOG}")
+        if int(info["state"]["first_seq"]) <= 1:
+            return False
+        try:
+            return (await self._session.runs.get(id_)).row.run == id_
+        except NotFound:
+            return False
 
     async def flush(self, scope: Scope) -> int:
         """How many events are not delivered after a moment."""
