@@ -453,7 +453,7 @@ async def test_a_session_that_ends_gives_its_claims_and_files_back_with_a_note(
     async with asyncio.timeout(10), bob.claim("T", wait=10) as claim:
         assert claim.record.handoff is not None
         assert claim.record.handoff.note == "given back: alice ended its session"
-    await bob.reservations.reserve("a.py", folder=agent.work)
+    await bob.reservations.reserve("a.py", folder=agent.work, wait=10)
     await blocking(agent.gone)
     assert [one.name for one in await bob.agents()] == ["bob"]
     assert agent.state() is None
