@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import http.client
 import json
 import os
 import random
+import secrets
 import signal
+import socket
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -29,7 +32,9 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from tests.support import otlp
 from tests.support.bridge import until_health
 from tests.support.otlp import JSON, PROTOBUF, TOKEN, Where, logs, metrics, post, record, send, span, trace_id, traces
+from tests.support.run_log import NOW, Events, run_log
 from tracecraft.async_session import AsyncSession
+from tracecraft_bridge.otlp import places
 from tracecraft_core.queries import Tokens
 
 if TYPE_CHECKING:
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
     from tracecraft_core.queries import RunRow, StepRow
     from tracecraft_stack import Stack
     from tracecraft_stack.bridge import BridgeServer
+    from tracecraft_stack.postgres import PostgresServer
 
 EVERY_FORM = pytest.mark.parametrize(
     ("encoding", "compressed"),
@@ -372,6 +378,62 @@ async def test_a_span_that_comes_again_in_another_request_counts_once(
     send(where, traces([agent(1, trace, "boss"), chat(3, trace, 1)], project))
     run = await only_run(session)
     assert (run.tokens, run.steps, run.status) == (times(2), 3, "finished")
+    assert (await session.runs.get(trace)).problems == 0
+    assert (await session.runs.verify(trace)).complete
+
+
+async def test_spans_that_a_collector_puts_together_anew_are_no_problem_of_their_run(
+    where: Where, session: AsyncSession, project: str
+) -> None:
+    trace = trace_id()
+    above, broken = agent(1, trace, "boss"), span(trace, 9, "tool", parent=1, error="gone")
+    below = [chat(number, trace, 1) for number in range(2, 8)]
+    for request in ([one] for one in (*below, broken, above)):
+        assert send(where, traces(request, project, service_name="shop")).status == 200
+    for request in ([above, *below], [*below[:3], broken], [broken, above], below[2:]):
+        assert send(where, traces(request, project, service_name="shop")).status == 200
+    run = await only_run(session)
+    assert (run.tokens, run.steps, run.errors, run.status) == (times(6), 8, 1, "finished")
+    assert (await session.runs.get(trace)).problems == 0
+    assert (await session.runs.verify(trace)).complete
+
+
+async def test_an_end_that_says_something_else_is_a_problem_all_the_same(
+    where: Where, session: AsyncSession, project: str
+) -> None:
+    trace = trace_id()
+    for name in ("one", "one", "another"):
+        send(where, traces([span(trace, 2, name, parent=1), span(trace, 1, name)], project))
+    detail = await session.runs.get(trace)
+    assert (detail.row.steps, detail.problems) == (2, 2)
+    assert not (await session.runs.verify(trace)).complete
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+async def test_repeated_ends_are_the_same_in_a_rebuild(bridge_postgres: PostgresServer, batch: int) -> None:
+    name = f"o{secrets.token_hex(4)}"
+    with psycopg.connect(bridge_postgres.dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    made = Events()
+    failed = {"type": "E" * 300, "message": "m" * 5_000}
+    ends = [
+        {"step": f"{number}", "name": "n" * 600, "kind": "llm", "parent": "p", "status": status, "error": error}
+        | {"time": NOW - number, "duration": number}
+        for number, status, error in ((1, "ok", None), (2, "error", failed), (3, "ok", None))
+    ]
+    for writer, each in enumerate([[*ends], [*ends, ends[0]], [ends[1], {**ends[2], "duration": 9}], [*ends]]):
+        made.run("joined", {}, agent=f"a{writer}", writer=f"otlp-{writer}")
+        for end in each:
+            made.run("step.ended", end, agent=f"a{writer}", writer=f"otlp-{writer}")
+    async with run_log(bridge_postgres.dsn.rpartition("/")[0] + f"/{name}") as log:
+        await log.write(made.messages, batch)
+        assert await log.rows("SELECT steps, errors, problems FROM run") == [(3, 1, 1)]
+        assert await log.rows("SELECT problem FROM run_problem") == [("the step has ended before",)]
+        lived = await log.tables()
+        await log.connection.execute("UPDATE projection SET version = 0, epoch = NULL")
+        log.projector.forget()
+        await log.rebuild()
+        assert await log.tables() == lived
 
 
 # -- where it goes ------------------------------------------------------------------------------------------------
@@ -427,6 +489,19 @@ async def test_what_names_an_impossible_run_is_rejected_and_the_rest_is_taken(
     assert "tracecraft.run is 'a.b'" in answer.partial_success.error_message
     assert "spanId has 1 bytes" in answer.partial_success.error_message
     assert list(await steps_of(session, trace)) == ["invoke_agent boss"]
+
+
+async def test_a_number_of_tokens_that_cannot_be_one_is_a_warning_and_no_problem_of_the_run(
+    where: Where, session: AsyncSession, project: str
+) -> None:
+    trace = trace_id()
+    wrong: dict[str, Any] = {"gen_ai.usage.input_tokens": 1e23}
+    reply = send(where, traces([chat(1, trace, **wrong)], project))
+    answer = ExportTraceServiceResponse.FromString(reply.body)
+    assert (reply.status, answer.partial_success.rejected_spans) == (200, 0)
+    assert "gen_ai.usage.input_tokens is 1e+23: not counted" in answer.partial_success.error_message
+    detail = await session.runs.get(trace)
+    assert (detail.row.tokens.output, detail.row.steps, detail.problems) == (15, 1, 0)
 
 
 CLAUDE_SCOPE = "com.anthropic.claude_code.events"
@@ -677,6 +752,56 @@ def test_a_wrong_request_is_told_what_is_wrong_in_its_own_encoding(where: Where,
         code, message = (json.loads(reply.body)[key] for key in ("code", "message"))
     assert code > 0
     assert message
+
+
+@pytest.mark.parametrize("said", ["\xb2", "1_0", "+5", "9" * 5_000, "many"], ids=["two", "bar", "plus", "long", "word"])
+def test_a_length_that_is_no_number_is_refused(where: Where, said: str) -> None:
+    reply = post(where, "/v1/traces", b"", headers={"Content-Length": said})
+    assert reply.status == 411
+    assert "Content-Length" in Status.FromString(reply.body).message
+
+
+def test_connections_that_never_show_the_token_lock_nobody_out(where: Where, project: str) -> None:
+    request = traces([chat(1, trace_id())], project)
+    with contextlib.ExitStack() as idle:
+        opened = [idle.enter_context(connected(where)) for _ in range(places.UNKNOWN + 40)]
+        assert send(where, request).status == 200
+        opened[0].settimeout(30)
+        assert opened[0].recv(1) == b"", "the oldest is closed"
+        assert send(where, request).status == 200
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/traces HTTP/1.1\r\nHost: x\r\n"], ids=["silent", "half a header"])
+def test_a_connection_has_to_show_the_token_soon(where: Where, sent: bytes) -> None:
+    with connected(where) as idle:
+        idle.settimeout(25)  # less than the time that an exporter has between two requests
+        idle.sendall(sent)
+        with contextlib.suppress(ConnectionResetError):
+            while idle.recv(1_000):
+                pass
+
+
+def connected(where: Where) -> socket.socket:
+    """A connection on which nothing was sent."""
+    host, _, port = where.url.removeprefix("http://").rpartition(":")
+    return socket.create_connection((host, int(port)))
+
+
+def test_an_exporter_that_shows_the_token_keeps_its_connection(where: Where, project: str) -> None:
+    body = traces([chat(1, trace_id())], project).SerializeToString()
+    headers = {"Content-Type": PROTOBUF, "x-tracecraft-token": where.token}
+    connection = http.client.HTTPConnection(where.url.removeprefix("http://"), timeout=30)
+    for _ in range(2):
+        connection.request("POST", "/v1/traces", body, headers)
+        with connection.getresponse() as answer:
+            assert (answer.status, answer.read()) == (200, b"")
+        kept = connection.sock
+        with contextlib.ExitStack() as idle:
+            for _ in range(places.UNKNOWN + 40):
+                idle.enter_context(connected(where))
+            assert send(where, traces([chat(2, trace_id())], project)).status == 200
+        assert connection.sock is kept
+    connection.close()
 
 
 def test_a_request_in_chunks_is_taken(where: Where, project: str) -> None:

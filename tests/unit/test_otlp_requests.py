@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import random
 import zlib
+from typing import Any
 
 import pytest
 from google.rpc.status_pb2 import Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 from tests.support import otlp
-from tracecraft_bridge.otlp import messages, sorting
+from tracecraft_bridge.otlp import inflation, messages, sorting, telemetry
 from tracecraft_bridge.otlp.inflation import inflate
 from tracecraft_bridge.otlp.refused import Refused
 
@@ -37,6 +42,21 @@ def test_many_small_members_are_bounded_together() -> None:
     with pytest.raises(Refused) as refused:
         inflate(gzip.compress(bytes(60)) * 2, "gzip", 100)
     assert refused.value.status == 413
+
+
+def test_members_are_counted_so_that_a_million_empty_ones_are_not_looked_at() -> None:
+    empty, most = gzip.compress(b""), inflation.MOST_MEMBERS
+    assert inflate(empty * (most - 1) + b"\0" * 100_000 + gzip.compress(b"end"), "gzip", 100) == b"end"
+    with pytest.raises(Refused, match=f"more than {most} members") as refused:
+        inflate(empty * 900_000, "gzip", 100)
+    assert refused.value.status == 413
+
+
+@pytest.mark.parametrize("size", [1, 65_535, 65_536, 65_537, 300_000])
+def test_a_body_is_whole_wherever_its_pieces_are_cut(size: int) -> None:
+    plain = random.Random(size).randbytes(size)
+    members = gzip.compress(plain) + gzip.compress(b"") + b"\0\0" + gzip.compress(plain)
+    assert inflate(members, "gzip", 2 * size) == plain * 2
 
 
 @pytest.mark.parametrize(
@@ -93,6 +113,29 @@ def test_both_encodings_decode_to_the_same() -> None:
     assert from_json == messages.decode("traces", messages.PROTOBUF, request.SerializeToString()) == request
     (span,) = next(iter(sorting.sort_spans(request, "p").by_home.values()))
     assert span.attributes == {**found, "bytes": "0001"}
+
+
+def test_bytes_with_a_secret_are_shown_as_text_without_it() -> None:
+    secret = "ghp_" + "a1B2" * 9
+    found = {"key": f"\u00e9 {secret}".encode(), "inside": [secret.encode()], "broken": b"\xff" + secret.encode()}
+    (span,) = telemetry.spans(otlp.traces([otlp.span(TRACE, 1, "s", found)], "p"))
+    assert span.attributes == {
+        "key": "\u00e9 [redacted:github-token]",
+        "inside": ["[redacted:github-token]"],
+        "broken": "\ufffd[redacted:github-token]",
+    }
+
+
+@pytest.mark.parametrize("said", [1e23, -1, 2**41, "9" * 30], ids=["1e23", "negative", "2^41", "text"])
+def test_a_number_of_tokens_that_cannot_be_one_is_told_and_not_counted(said: Any) -> None:
+    wrong = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": said, "gen_ai.usage.output_tokens": 5}
+    request = otlp.traces([otlp.span(TRACE, 1, "a", wrong), otlp.span(TRACE, 2, "b", {"input_tokens": 7})], "p")
+    found = sorting.sort_spans(request, "p")
+    assert (found.items, found.rejected.total()) == (2, 0), "the span itself is taken"
+    assert found.why.startswith("1 times: gen_ai.usage.input_tokens is ")
+    assert "not counted" in found.why
+    answer = ExportTraceServiceResponse.FromString(messages.accepted("traces", messages.PROTOBUF, 0, found.why))
+    assert answer.partial_success.error_message == found.why
 
 
 @given(body=st.binary(max_size=200), signal=st.sampled_from(["traces", "logs", "metrics"]))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_bridge.otlp import counting, meaning
 from tracecraft_bridge.otlp.content import parsed
+from tracecraft_bridge.otlp.redacting import clean
 from tracecraft_bridge.otlp.telemetry import first, text
 from tracecraft_core import semconv
 from tracecraft_core.run_events import Failure, StepEnded, StepKind, Usage
@@ -64,7 +65,7 @@ def _claude_error(writing: Writing, record: Record) -> None:
     said = text(record.attributes, "error", semconv.ERROR_MESSAGE)
     kind = text(record.attributes, "status_code", semconv.ERROR_TYPE) or "api_error"
     model = meaning.model_of(record.attributes) or "model"
-    _step(writing, record, model, "llm", _serial(record), failed=Failure(type=kind[:200], message=said[:4_000]))
+    _step(writing, record, model, "llm", _serial(record), failed=_failure(kind, said))
 
 
 def _codex_call(writing: Writing, record: Record) -> None:
@@ -108,8 +109,13 @@ def _tool(writing: Writing, record: Record) -> None:
     failed = None
     if text(found, "success").lower() == "false":
         said = text(found, "error", semconv.ERROR_MESSAGE) or (answered if isinstance(answered, str) else "")
-        failed = Failure(type=text(found, "error_type", semconv.ERROR_TYPE)[:200] or "ToolError", message=said[:4_000])
+        kind = text(found, "error_type", semconv.ERROR_TYPE) or "ToolError"
+        failed = _failure(kind, said)
     _step(writing, record, name, "tool_call", call, step=step, asked=asked, answered=answered, failed=failed)
+
+
+def _failure(kind: str, said: str) -> Failure:
+    return Failure(type=clean(kind, 200), message=clean(said, meaning.MAX_TEXT))
 
 
 def _prompt(writing: Writing, record: Record) -> None:
@@ -141,7 +147,7 @@ def _step(
     spent = counting.number(record.attributes.get("duration_ms")) or 0.0
     ended = StepEnded(
         step=step,
-        name=name[:500],
+        name=clean(name, 500),
         time=record.time,
         duration=int(min(max(spent, 0.0), MAX_MS) * THOUSAND),
         kind=kind,

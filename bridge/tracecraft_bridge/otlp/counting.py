@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tracecraft_bridge.otlp.telemetry import first
-from tracecraft_core import semconv
+from tracecraft_core import semconv, values
 from tracecraft_core.run_events import MAX_COST, MAX_COUNT
 
 if TYPE_CHECKING:
@@ -104,7 +104,32 @@ def number(said: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
+def impossible(found: Mapping[str, Any]) -> str:
+    """The first number of tokens that cannot be one, in words; empty when there is none."""
+    for name in _COUNTS:
+        said = found.get(name)
+        if said is None or said == "" or _exact(said) is not None:
+            continue
+        return f"{name} is {values.as_text(said)[:40]}: not counted, expected 0 to {MAX_COUNT}"
+    return ""
+
+
 def _count(found: Mapping[str, Any], *names: str) -> int:
-    said = first(found, *names)
+    return _exact(first(found, *names)) or 0
+
+
+def _exact(said: Any) -> int | None:
     exact = said if isinstance(said, int) and not isinstance(said, bool) else number(said)
-    return 0 if exact is None or not 0 <= exact <= MAX_COUNT else int(exact)
+    return None if exact is None or not 0 <= exact <= MAX_COUNT else int(exact)
+
+
+_COUNTS: Final = (
+    *(*semconv.INPUT_TOKENS, *semconv.CACHE_READ_TOKENS, *semconv.CACHE_WRITE_TOKENS),
+    *(*semconv.OUTPUT_TOKENS, *semconv.REASONING_TOKENS),
+    *(semconv.OI_PROMPT_TOKENS, *semconv.OI_CACHE_READ_TOKENS, semconv.OI_CACHE_WRITE_TOKENS),
+    *(semconv.OI_COMPLETION_TOKENS, semconv.OI_REASONING_TOKENS),
+    *(semconv.CLAUDE_INPUT_TOKENS, semconv.CLAUDE_CACHE_READ_TOKENS, semconv.CLAUDE_CACHE_WRITE_TOKENS),
+    *(semconv.CLAUDE_OUTPUT_TOKENS, semconv.CODEX_INPUT_TOKENS, semconv.CODEX_CACHE_READ_TOKENS),
+    *(semconv.CODEX_CACHE_WRITE_TOKENS, semconv.CODEX_OUTPUT_TOKENS, semconv.CODEX_REASONING_TOKENS),
+)
+"""Every attribute that is a number of tokens in some dialect."""

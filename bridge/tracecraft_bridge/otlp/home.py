@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tracecraft_bridge.otlp.meaning import as_token
+from tracecraft_bridge.otlp.redacting import clean, redaction
 from tracecraft_bridge.otlp.telemetry import text
 from tracecraft_core import names, semconv
 from tracecraft_core.errors import InvalidName
@@ -62,7 +64,8 @@ def home_of(
         raise Misplaced(f"it was exported from project {where} and is there already; 'runs import' takes a bundle")
     run = text(found, semconv.RUN) or text(resource, semconv.RUN)
     if run:
-        return Home(where, _checked(semconv.RUN, run), "named", name=run), False
+        named = _without_secret(_checked(semconv.RUN, run))
+        return Home(where, named, "named", name=named), False
     for prefix, attribute, source, shown in _SESSIONS:
         session = text(found, attribute) or text(resource, attribute)
         if session and name.startswith(prefix):
@@ -83,8 +86,16 @@ def _service(project: str, resource: Mapping[str, Any]) -> Home:
     return Home(project, f"otel-{token}", "service", name=service)
 
 
+def _without_secret(run: str) -> str:
+    """The id of a run; one that looks like a secret is another one, and always the same."""
+    if redaction.text(run) == run:
+        return run
+    return f"{as_token(run)[:40]}-{hashlib.sha256(run.encode()).hexdigest()[:12]}"
+
+
 def _checked(attribute: str, said: str) -> str:
     try:
         return names.project(said) if attribute == semconv.PROJECT else names.run(said)
     except InvalidName as error:
-        raise Misplaced(f"{attribute} is {said[:80]!r}: {error}"[:300]) from None
+        why = "a name with a secret in it" if redaction.text(said) != said else str(error)
+        raise Misplaced(f"{attribute} is {clean(said, 80)!r}: {why}"[:300]) from None

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hmac
 import logging
+import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_bridge.otlp import messages
 from tracecraft_bridge.otlp.inflation import inflate
+from tracecraft_bridge.otlp.places import KNOWN, UNKNOWN, Places
 from tracecraft_bridge.otlp.refused import Refused, later
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from tracecraft_bridge.metrics import Metrics
@@ -24,12 +25,13 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY: Final = 20 * 1024 * 1024
 """Bytes of a body, as it comes and decompressed; the collector's own limit is the same."""
-CONNECTIONS: Final = 128
 TOKEN_HEADER: Final = "x-tracecraft-token"
 PROJECT_HEADER: Final = "x-tracecraft-project"
 """Where telemetry goes that names no project: for exporters that let one set headers and no resource attributes."""
 BEARER: Final = "bearer "
 _CHUNK_LINE: Final = 1_024
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_CHUNK_LENGTH: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
 
 
 class OtlpListener:
@@ -74,7 +76,7 @@ class OtlpListener:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = CONNECTIONS
+    request_queue_size = KNOWN + UNKNOWN
     token: str
     receiver: Receiver
     metrics: Metrics
@@ -82,23 +84,26 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]  # address and handler
-        self._places = threading.BoundedSemaphore(CONNECTIONS)
+        self.places = Places()
 
-    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
-        """One connection more, if there is room; else it is closed, and the exporter comes again."""
-        if not self._places.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+    def process_request(self, request: Any, client_address: object) -> None:
+        """One connection more, of which nobody knows yet whether it may send."""
+        self.places.enter(request, time.monotonic())
         super().process_request(request, client_address)
 
-    def process_request_thread(
-        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
-    ) -> None:
-        """In the connection's thread."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
+    def shutdown_request(self, request: Any) -> None:
+        """A connection is over, wherever it got to."""
+        self.places.leave(request)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Twice in a second, and after each new connection."""
+        super().service_actions()
+        self.places.expire(time.monotonic())
+
+    def handle_error(self, request: Any, client_address: object) -> None:
+        """A connection ended in the middle of an answer: by its exporter, or by us because it was too slow."""
+        logger.debug("a connection broke", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -136,6 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _taken(self, signal: str) -> bytes:
         if not self._is_allowed():
             raise Refused(401, f"no token, or not the right one: send Authorization: Bearer …, or {TOKEN_HEADER}")
+        if not self.server.places.admit(self.connection):
+            raise later(f"{KNOWN} connections are open")
         if not signal:
             raise Refused(404, f"{self.path[:80]!r} is not here: {', '.join(messages.SIGNALS)} are")
         encoding = messages.encoding_of(self.headers.get("Content-Type", ""))
@@ -166,8 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return self._chunks()
         said = self.headers.get("Content-Length", "")
-        if not said.isdigit():
-            raise Refused(411, "a body with its Content-Length is needed")
+        if not _LENGTH.fullmatch(said):
+            raise Refused(411, f"a body with its Content-Length is needed, not with {said[:80]!r}")
         if int(said) > MAX_BODY:
             raise Refused(413, f"the body has {said} bytes, at most {MAX_BODY} are taken: export smaller batches")
         return self._exactly(int(said))
@@ -177,12 +184,11 @@ class _Handler(BaseHTTPRequestHandler):
         size = 0
         while True:
             line = self.rfile.readline(_CHUNK_LINE).partition(b";")[0].strip()
-            try:
-                length = int(line, 16)
-            except ValueError:
-                raise Refused(400, "the body is not in chunks, as its Transfer-Encoding says") from None
-            size += max(length, 0)
-            if length < 0 or size > MAX_BODY:
+            if not _CHUNK_LENGTH.fullmatch(line):
+                raise Refused(400, "the body is not in chunks, as its Transfer-Encoding says")
+            length = int(line, 16)
+            size += length
+            if size > MAX_BODY:
                 raise Refused(413, f"the body has more than {MAX_BODY} bytes: export smaller batches")
             if length == 0:
                 break

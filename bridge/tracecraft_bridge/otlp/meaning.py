@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tracecraft_bridge.otlp import counting
 from tracecraft_bridge.otlp.content import is_content
-from tracecraft_bridge.otlp.redacting import redaction
+from tracecraft_bridge.otlp.redacting import clean, redaction, shown
 from tracecraft_bridge.otlp.telemetry import CONSUMER, PRODUCER, first, text
 from tracecraft_core import semconv, values
 from tracecraft_core.run_events import Failure, StepKind
@@ -106,7 +106,7 @@ def tokens_of(span: Span) -> counting.Tokens:
 
 def request_of(span: Span) -> str:
     """Under which id the call is counted once, however many instrumentations and exporters tell of it."""
-    said = text(span.attributes, semconv.CLAUDE_REQUEST_ID, semconv.RESPONSE_ID)[:200]
+    said = clean(text(span.attributes, semconv.CLAUDE_REQUEST_ID, semconv.RESPONSE_ID), 200)
     if len(said) >= UNIQUE:
         return said
     return f"{span.trace}/{said or span.id}"
@@ -115,12 +115,12 @@ def request_of(span: Span) -> str:
 def model_of(found: Mapping[str, Any]) -> str | None:
     """The model that answered, else the one that was asked."""
     names = (semconv.RESPONSE_MODEL, semconv.REQUEST_MODEL, semconv.OI_MODEL, semconv.OI_EMBEDDING_MODEL, "model")
-    return text(found, *names)[:200] or None
+    return clean(text(found, *names), 200) or None
 
 
 def provider_of(found: Mapping[str, Any]) -> str | None:
     """Who sells the call, by the name that the price list has for it."""
-    said = text(found, *semconv.PROVIDER, *semconv.OI_PROVIDER)[:100].lower()
+    said = clean(text(found, *semconv.PROVIDER, *semconv.OI_PROVIDER), 100).lower()
     return _PROVIDERS.get(said, said) or None
 
 
@@ -157,9 +157,9 @@ def failure_of(span: Span) -> Failure | None:
         return None
     message = text(found, semconv.EXCEPTION_MESSAGE) or span.status_message
     return Failure(
-        type=(text(found, semconv.EXCEPTION_TYPE) or kind or "Error")[:200],
-        message=(message or text(span.attributes, semconv.ERROR_MESSAGE, "error"))[:MAX_TEXT],
-        trace=text(found, semconv.EXCEPTION_STACKTRACE)[:MAX_TRACE],
+        type=clean(text(found, semconv.EXCEPTION_TYPE) or kind or "Error", 200),
+        message=clean(message or text(span.attributes, semconv.ERROR_MESSAGE, "error"), MAX_TEXT),
+        trace=clean(text(found, semconv.EXCEPTION_STACKTRACE), MAX_TRACE),
     )
 
 
@@ -171,6 +171,6 @@ def tags_of(found: Mapping[str, Any], *, without: tuple[str, ...] = ()) -> dict[
             break
         if said is None or not name or len(name) > 200 or is_content(name) or name.startswith(without):
             continue
-        shown = values.as_tag(said) if isinstance(said, (str, bool, int, float)) else values.encode(said).decode()
-        tags[name] = shown[:LONGEST_TAG]
+        whole = values.as_tag(said) if isinstance(said, (str, bool, int, float)) else shown(said)
+        tags[name] = clean(whole, LONGEST_TAG)
     return tags

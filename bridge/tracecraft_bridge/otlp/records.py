@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from tracecraft_bridge.otlp import coding_agents, content, meaning
+from tracecraft_bridge.otlp.redacting import clean, shown
 from tracecraft_bridge.otlp.spans import started_of
 from tracecraft_bridge.otlp.telemetry import text
-from tracecraft_core import semconv, values
+from tracecraft_core import semconv
 from tracecraft_core.run_events import LogLine, WriterLeft
 
 if TYPE_CHECKING:
@@ -71,12 +72,12 @@ def _write_messages(writing: Writing, span: str, group: Sequence[Record]) -> Non
 
 
 def _write_line(writing: Writing, record: Record) -> None:
-    said = record.body if isinstance(record.body, str) else values.encode(record.body).decode()
+    said = record.body if isinstance(record.body, str) else shown(record.body)
     name = name_of(record)
-    shown = {key: item for key, item in record.attributes.items() if not key.startswith(_PRIVATE)}
-    parts = (name, "" if record.body is None or said == name else said, values.encode(shown).decode() if shown else "")
+    own = {key: item for key, item in record.attributes.items() if not key.startswith(_PRIVATE)}
+    parts = (name, "" if record.body is None or said == name else said, shown(own) if own else "")
     line = LogLine(
-        text=" ".join(filter(None, parts))[:LONGEST_LINE],
+        text=clean(" ".join(filter(None, parts)), LONGEST_LINE),
         time=record.time,
         level=next((level for least, level in _LEVELS if record.severity >= least), "info"),
         step=record.span or None,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from tracecraft_bridge.otlp import points, telemetry, traces
+from tracecraft_bridge.otlp import counting, points, telemetry, traces
+from tracecraft_bridge.otlp.coding_agents import is_known
 from tracecraft_bridge.otlp.home import Home, Misplaced, home_of
 from tracecraft_bridge.otlp.records import name_of
+from tracecraft_bridge.otlp.redacting import clean
 from tracecraft_core import semconv
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ class Sorted(Generic[T]):
         """Traces of which somebody has to be asked whose they are."""
         self.items = 0
         self.rejected: Counter[str] = Counter()
+        self.noted: Counter[str] = Counter()
+        """What is wrong with items that are taken all the same: a warning, as OTLP has it."""
         self._project = project
 
     def put(
@@ -47,6 +51,11 @@ class Sorted(Generic[T]):
         """Note that an item cannot be taken."""
         self.rejected[why] += count
 
+    def note(self, why: str) -> None:
+        """Note that a part of an item says what cannot be; nothing for an empty reason."""
+        if why:
+            self.noted[clean(why, 200)] += 1
+
     def settle(self, found: Mapping[str, Home]) -> dict[Home, list[T]]:
         """The items by the homes that their traces have after all."""
         settled: dict[Home, list[T]] = {}
@@ -57,8 +66,9 @@ class Sorted(Generic[T]):
 
     @property
     def why(self) -> str:
-        """The reasons in words, the most frequent first; empty when everything was taken."""
-        return "; ".join(f"{count} times: {reason}" for reason, count in self.rejected.most_common(5))[:1_000]
+        """The reasons in words, the most frequent first, then the warnings; empty when there are none."""
+        found = [*self.rejected.most_common(5), *self.noted.most_common(5)]
+        return "; ".join(f"{count} times: {reason}" for reason, count in found)[:1_000]
 
 
 def sort_spans(request: Any, project: str) -> Sorted[Span]:
@@ -70,6 +80,7 @@ def sort_spans(request: Any, project: str) -> Sorted[Span]:
             found.items += 1
             found.reject(problem)
             continue
+        found.note(counting.impossible(span.attributes))
         home = found.put(span, span.attributes, span.resource, span.name, span.trace)
         if home is not None:
             traces.ask(found.asked, home, (span.parent,) if span.parent else (), rooted=not span.parent)
@@ -83,6 +94,8 @@ def sort_records(request: Any, project: str) -> Sorted[Record]:
         if record.scope.startswith(semconv.CODEX_INTERNAL):
             found.items += 1
             continue
+        if is_known(name_of(record)):
+            found.note(counting.impossible(record.attributes))
         home = found.put(record, record.attributes, record.resource, name_of(record), record.trace)
         if home is not None:
             traces.ask(found.asked, home, (record.span,) if record.span else (), rooted=False)

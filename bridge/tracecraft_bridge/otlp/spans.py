@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from tracecraft_bridge.otlp import content, counting, meaning
+from tracecraft_bridge.otlp.redacting import clean, shown
 from tracecraft_bridge.otlp.telemetry import text
 from tracecraft_bridge.otlp.writing import origin_of
 from tracecraft_core import semconv, values
@@ -120,10 +121,10 @@ def started_of(home: Home, resource: Mapping[str, Any], time: int, name: str, se
     """The beginning of a run as its resource tells it."""
     tags = {"source": home.source, **meaning.tags_of(resource, without=_NOT_TAGS)}
     if session:
-        tags["session"] = session[:400]
-    tags |= {key: values.as_tag(said)[:400] for key, said in _prefixed(resource, semconv.TAG_PREFIX)}
+        tags["session"] = clean(session, 400)
+    tags |= {key: clean(values.as_tag(said), 400) for key, said in _prefixed(resource, semconv.TAG_PREFIX)}
     return RunStarted(
-        name=name[:400] or text(resource, semconv.SERVICE_NAME)[:400] or home.run,
+        name=clean(name or text(resource, semconv.SERVICE_NAME), 400) or home.run,
         time=time,
         params=dict(_params(resource)),
         tags=tags,
@@ -140,8 +141,8 @@ def _prefixed(found: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]
 
 def _params(found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, said in _prefixed(found, semconv.PARAM_PREFIX):
-        body = values.encode(said)
-        yield name, said if len(body) <= _LONGEST_PARAM else body.decode()[:_LONGEST_PARAM]
+        fits = len(values.encode(said)) <= _LONGEST_PARAM
+        yield name, said if fits else clean(shown(said), _LONGEST_PARAM)
 
 
 def _agent_of(span: Span, known: Mapping[str, Span], fallback: str) -> str:
@@ -161,8 +162,8 @@ def _write_span(writing: Writing, span: Span, agent: str, told: Told) -> None:
     failed = meaning.failure_of(span)
     is_agent = _is_agent(span)
     if is_agent:
-        model, role = meaning.model_of(span.attributes), text(span.attributes, semconv.AGENT_DESCRIPTION)[:200]
-        writing.add(agent, "agent.started", AgentStarted(time=span.start, model=model, role=role or None))
+        model, role = meaning.model_of(span.attributes), text(span.attributes, semconv.AGENT_DESCRIPTION)
+        writing.add(agent, "agent.started", AgentStarted(time=span.start, model=model, role=clean(role, 200) or None))
     asked, answered = content.of_span(span)
     if asked is not None:
         writing.data(agent, "step.input", span.id, asked, span.start)
@@ -190,9 +191,9 @@ def _write_lines(writing: Writing, span: Span, agent: str, failed: Failure | Non
     if failed is not None:
         events = [event for event in events if event.name != semconv.EXCEPTION_EVENT]
     for event in events[:_MOST_LINES]:
-        said = f" {values.encode(event.attributes).decode()}" if event.attributes else ""
+        said = f" {shown(event.attributes)}" if event.attributes else ""
         line = LogLine(
-            text=f"{event.name}{said}"[:_LONGEST_LINE],
+            text=clean(f"{event.name}{said}", _LONGEST_LINE),
             time=event.time or _end(span),
             level="warning" if event.name == semconv.EXCEPTION_EVENT else "info",
             step=span.id,
@@ -208,7 +209,7 @@ def _usage(span: Span, told: Told) -> Usage | None:
     return Usage(
         time=_end(span),
         step=span.id,
-        task=text(span.attributes, semconv.TASK)[:250] or None,
+        task=clean(text(span.attributes, semconv.TASK), 250) or None,
         provider=meaning.provider_of(span.attributes),
         model=meaning.model_of(span.attributes),
         **tokens._asdict(),
@@ -222,20 +223,20 @@ def _usage(span: Span, told: Told) -> Usage | None:
 def _ended(span: Span, failed: Failure | None) -> StepEnded:
     is_claude = span.name.startswith(semconv.CLAUDE_PREFIX)
     tags = meaning.tags_of(span.attributes, without=_OF_THE_USER if is_claude else ("tracecraft.",))
-    tags |= {key: values.as_tag(said)[:400] for key, said in _prefixed(span.attributes, semconv.TAG_PREFIX)}
+    tags |= {key: clean(values.as_tag(said), 400) for key, said in _prefixed(span.attributes, semconv.TAG_PREFIX)}
     if span.scope:
-        tags["otel.scope"] = span.scope[:200]
+        tags["otel.scope"] = clean(span.scope, 200)
     if span.links:
         tags["otel.links"] = " ".join(span.links[:8])
     whole = span.trace[16:]
     return StepEnded(
         step=span.id,
-        name=_name(span)[:500] or "?",
+        name=clean(_name(span), 500) or "?",
         time=_end(span),
         duration=max(0, _end(span) - span.start),
         kind=meaning.kind_of(span),
         parent=None if span.parent in ("", whole) else span.parent,
-        task=text(span.attributes, semconv.TASK)[:250] or None,
+        task=clean(text(span.attributes, semconv.TASK), 250) or None,
         status="error" if failed else "ok",
         error=failed,
         tags=tags,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tracecraft_bridge.otlp.redacting import revealed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -89,7 +91,7 @@ def value(any_value: AnyValue) -> Any:
     if kind == "kvlist_value":
         return attributes(any_value.kvlist_value.values)
     if kind == "bytes_value":
-        return any_value.bytes_value.hex()
+        return revealed(any_value.bytes_value)
     return getattr(any_value, kind)
 
 

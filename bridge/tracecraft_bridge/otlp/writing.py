@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from tracecraft_bridge.otlp.redacting import redaction
+from tracecraft_bridge.otlp.redacting import clean, redaction
 from tracecraft_bridge.otlp.telemetry import text
 from tracecraft_core import semconv, subjects, values
 from tracecraft_core.run_events import INLINE_BYTES, PREVIEW, Blob, Origin, RunJoined, RunStarted, StepData, StepEnded
@@ -103,7 +103,7 @@ def origin_of(resource: Mapping[str, Any]) -> Origin:
     """Where the process runs."""
     pid = resource.get(semconv.PROCESS_PID)
     return Origin(
-        host=text(resource, semconv.HOST_NAME)[:200],
+        host=clean(text(resource, semconv.HOST_NAME), 200),
         pid=pid if isinstance(pid, int) and 0 < pid < 2**31 else 0,
     )
 

@@ -71,6 +71,8 @@ def on_ended(batch: Batch, run: RunState, entry: Entry, event: StepEnded) -> Non
     if step is None:
         step = _lost(batch, key)
         if step is None and _finished(batch, key):
+            if _says_the_same(_last_end(batch, key), event, ended):
+                return  # telemetry comes again in requests that were put together anew
             raise poison.Poison("the step has ended before")
         if step is None:
             step = _open(batch, run, entry, event.step, stamp(max(0, ended - duration)))
@@ -148,11 +150,27 @@ def _close(batch: Batch, run: RunState, name: str) -> None:
 
 def _finished(batch: Batch, key: StepKey) -> bool:
     """Whether the step ended by itself, so far as anybody asked the table."""
-    rows = batch.ended.get(key)
-    if rows:
-        return rows[-1].status != LOST
-    old = batch.old_steps.get(key)
+    old = _last_end(batch, key)
     return old is not None and old.status != LOST
+
+
+def _last_end(batch: Batch, key: StepKey) -> StepRow | None:
+    rows = batch.ended.get(key)
+    return rows[-1] if rows else batch.old_steps.get(key)
+
+
+def _says_the_same(row: StepRow | None, event: StepEnded, ended: int) -> bool:
+    """Whether an end tells nothing that the row does not say, whoever is the agent.
+
+    It may be another one: of a span whose agent is named above it, and not in the same request.
+    """
+    return row is not None and (
+        *(row.status, microseconds(row.ended), row.duration_us, row.kind, row.name),
+        *(row.parent, row.task, (row.error_type, row.error_message)),
+    ) == (
+        *(event.status, ended, event.duration, event.kind, _name(event.name)),
+        *(_cut(event.parent), _task(event.task), failure(event.error)),
+    )
 
 
 def _lost(batch: Batch, key: StepKey) -> OpenStep | None:

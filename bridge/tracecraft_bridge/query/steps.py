@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from tracecraft_core.queries import StepsList
 
 _SHARED: Final = "input_preview, output_preview, input_seq, output_seq, input_blob, output_blob"
+_DOUBLED: Final = """
+    SELECT step, max(ARRAY[epoch, first_seq]) FROM step
+    WHERE step = ANY(%s) AND run = %s AND project = %s GROUP BY step
+"""
+"""Where each of these steps, as far as it has ended, last began."""
 _COST: Final = """
     SELECT step, sum(input_tokens) FILTER (WHERE counted), sum(cache_read_tokens) FILTER (WHERE counted),
            sum(cache_write_tokens) FILTER (WHERE counted), sum(output_tokens) FILTER (WHERE counted),
@@ -31,11 +36,13 @@ async def runs_steps(asked: Asked, question: StepsList) -> StepsPage:
     async with asked.pool.snapshot() as connection:
         run = await runs.resolve(connection, asked.project, question.run)
         found = await _read(connection, asked.project, run, question, after, limit + 1)
-        costs = await _costs(connection, asked.project, run, [row[2] for row in found])
-    steps = [_step(row, costs.get(row[2])) for row in found[:limit]]
+        rows = await _once(connection, asked.project, run, found[:limit])
+        costs = await _costs(connection, asked.project, run, [row[2] for row in rows])
+    steps = [_step(row, costs.get(row[2])) for row in rows]
     fit = fitting(steps)
-    goes_on = len(fit) < len(steps) or len(found) > limit
-    return StepsPage(steps=fit, next=encode_cursor(*found[len(fit) - 1][:3]) if goes_on else None)
+    if len(fit) < len(steps):
+        return StepsPage(steps=fit, next=encode_cursor(*rows[len(fit) - 1][:3]))
+    return StepsPage(steps=fit, next=encode_cursor(*found[limit - 1][:3]) if len(found) > limit else None)
 
 
 async def _read(
@@ -69,6 +76,15 @@ async def _read(
     """
     cursor = await connection.execute(query.encode(), [*bound, limit, *bound, not question.errors, limit, limit])
     return await cursor.fetchall()
+
+
+async def _once(connection: Connection, project: str, run: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Each step once: of one whose client began it again after its end, the last that ended stands for it."""
+    if not rows:
+        return rows
+    cursor = await connection.execute(_DOUBLED, ([row[2] for row in rows], run, project))
+    last = {step: tuple(place) for step, place in await cursor.fetchall()}
+    return [row for row in rows if row[:2] == last.get(row[2], row[:2])]
 
 
 async def _costs(connection: Connection, project: str, run: str, steps: list[str]) -> dict[str, tuple[Any, ...]]:

@@ -90,10 +90,25 @@ async def _facts(connection: Connection, about: Extent) -> _Facts:
             *names,
         )
     ]
+    facts.problems += await _twice(connection, about)
     facts.gaps = await _gaps(connection, about)
     counted = "SELECT coalesce(sum(events), 0)::bigint FROM run WHERE project = %s AND run = ANY(%s)"
     facts.entries = (await _all(connection, counted, *names))[0][0]
     return facts
+
+
+async def _twice(connection: Connection, about: Extent) -> list[tuple[int, str, str]]:
+    """Steps that were begun again after their end: the projection asks for ended ones only where it must."""
+    found = await _all(
+        connection,
+        "SELECT max(first_seq), run, max(agent), step FROM step WHERE project = %s AND run = ANY(%s) "
+        f"GROUP BY run, step HAVING count(*) > 1 ORDER BY 1 LIMIT {MOST}",
+        *(about.project, list(about.runs)),
+    )
+    return [
+        (seq, subjects.run_event(about.project, run, agent, "step.started"), f"step {step} has ended before")
+        for seq, run, agent, step in found
+    ]
 
 
 async def _writers(connection: Connection, about: Extent) -> list[WriterReport]:
