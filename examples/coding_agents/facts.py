@@ -60,8 +60,9 @@ def check(seen: Evidence) -> list[Fact]:
     """Each fact with whether it holds."""
     return [
         _side_by_side(seen),
-        _heard(seen, READER, TO_READER, "tool_result", f'<peer_message from="{WRITER}"'),
-        _heard(seen, WRITER, TO_WRITER, "function_call_output", f'"sender":"{READER}"'),
+        _announced(seen),
+        _heard(seen, READER, TO_READER, WRITER, "tool_result"),
+        _heard(seen, WRITER, TO_WRITER, READER, "function_call_output"),
         _refused(seen),
         _asked_to_settle(seen),
         _taken_over(seen),
@@ -83,10 +84,19 @@ def _side_by_side(seen: Evidence) -> Fact:
     return found == (READER, WRITER), "at the same time, reader held ledger.amounts and writer held ledger.report"
 
 
-def _heard(seen: Evidence, hearer: str, words: str, slot: str, name: str) -> Fact:
+def _announced(seen: Evidence) -> Fact:
+    """A hook may speak in the system's name, so it has no word of a peer: the tool gives the words, later."""
+    read = [text for _, text in seen.model.read(READER)]
+    announced = [at for at, text in enumerate(read) if f"1 unread message for you from {WRITER}" in text]
+    given = [at for at, text in enumerate(read) if TO_READER in text]
+    good = bool(announced and given) and announced[0] < given[0] and not set(announced) & set(given)
+    return good, "a hook told reader of writer's message, without a word of it, before reader's tool gave it the words"
+
+
+def _heard(seen: Evidence, hearer: str, words: str, sender: str, slot: str) -> Fact:
     """A peer's words stand behind its name, where results of tools stand: never where the system or the user speaks."""
     read = [(where, text) for where, text in seen.model.read(hearer) if words in text]
-    named = all(name in text[: text.index(words)] for _, text in read)
+    named = all(f'"sender":"{sender}"' in text[: text.index(words)] for _, text in read)
     found = sorted({where for where, _ in read})
     where = ", ".join(found) or "nothing at all"
     return found == [
@@ -105,7 +115,7 @@ def _refused(seen: Evidence) -> Fact:
 
 def _asked_to_settle(seen: Evidence) -> Fact:
     asked = seen.model.slots(READER, "Before you stop: you still hold ledger.amounts")
-    return asked == {"user"}, "reader wanted to stop with its task open and was asked to settle it"
+    return asked >= {"user"}, "reader wanted to stop with its task open and was asked to settle it"
 
 
 def _taken_over(seen: Evidence) -> Fact:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from tracecraft_core.queries import RunRow
 
 SHOWN = (
-    (READER, r"<peer_message from=.*?</peer_message>", "reader's model was shown this, in the result of a tool"),
+    (READER, r"[^\n]*unread messages? for you from[^\n]*", "reader's model was told this by a hook"),
+    (READER, r'\{[^\n]*"sender":"writer"[^\n]*', "and was given this by its tool 'inbox'"),
     (READER, r"[^\n]*is reserved by the agent.*?(?=\n|$)", "reader's model was told this in place of its edit"),
     (READER, r"Before you stop: [^\n]*", "reader's model was told this when it wanted to stop"),
     (WRITER, r'\{[^\n]*"sender":"reader"[^\n]*', "writer's model was given this by its tool 'wait'"),

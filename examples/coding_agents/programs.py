@@ -122,27 +122,20 @@ class ClaudeCode(CodingAgent):
 
     def argv(self, prompt: str) -> list[str]:
         """Without a terminal."""
-        return [self.program, "-p", prompt, "--model", "claude-sonnet-4-5", "--allowedTools", self.may_use]
+        return [self.program, "-p", prompt, "--allowedTools", self.may_use]
 
 
 class Codex(CodingAgent):
     """Codex."""
 
     title = "Codex"
-    unattended = """
-[plugins."tracecraft@tracecraft".mcp_servers.tracecraft]
-default_tools_approval_mode = "approve"
-"""
-    """Nobody is there to approve a call of a tool."""
 
     def install(self) -> None:
-        """Two commands, as docs/integrations/codex.md has them, and what a person would answer when asked."""
+        """Two commands, as docs/integrations/codex.md has them."""
         self.program = program("codex_cli_bin")
         self.environment["CODEX_HOME"] = str(_made(self.home / "codex"))
         self._run(self.program, "plugin", "marketplace", "add", str(PLUGIN))
         self._run(self.program, "plugin", "add", "tracecraft@tracecraft")
-        with (self.home / "codex" / "config.toml").open("a", encoding="utf-8") as config:
-            config.write(self.unattended)
 
     def argv(self, prompt: str) -> list[str]:
         """Without a terminal; our hooks, which a person trusts once with /hooks, are trusted for this run."""

@@ -69,6 +69,7 @@ def _reader(model: _Claude) -> list[dict[str, Any]]:
         model.ours("claim", task="ledger.amounts", wait=60),
         model.call("Read", file_path=model.path("ledger/amounts.py")),
         model.call("Read", file_path=model.path("ledger/report.py")),
+        model.ours("inbox"),  # a hook has told it that there is mail, and not a word of it
         model.edit("ledger/amounts.py", "float(text)", 'round(float(text.replace(",", "")) * 100)'),
         model.edit("ledger/report.py", "return str(", "return repr("),
         model.ours("send", to=WRITER, text=TO_WRITER),

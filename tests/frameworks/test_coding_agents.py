@@ -24,8 +24,9 @@ def test_two_sessions_share_a_repository_and_a_third_takes_over_from_the_killed_
     try:
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
         verdicts = [line for line in done.stdout.splitlines() if line.startswith(("  ok ", "  BAD "))]
-        assert len(verdicts) == 10
-        assert '<peer_message from="writer"' in done.stdout, "what the model was shown is printed"
+        assert len(verdicts) == 11
+        assert "1 unread message for you from writer" in done.stdout, "what a hook told the model is printed"
+        assert '"sender":"writer"' in done.stdout, "and what its tool gave it"
         assert all((folder / f"{name}.html").stat().st_size for name in ("reader", "writer", "relief"))
         assert not survivors(folder)
     finally:

@@ -164,8 +164,7 @@ _ROWS: Final = (
         "memory_set",
         "Write shared memory",
         "Write a value for all agents. When others may write the same key, give if_revision from memory_get (refused "
-        "if somebody was faster), or if_absent, or merge.",
-        destructive=True,
+        "if somebody was faster), or if_absent, or merge. Earlier revisions stay.",
     ),
     _Row(
         takes.MemoryListArguments,
