@@ -21,7 +21,7 @@ from tracecraft_core.queries import Tokens
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from tests.support.bridge import Rig
@@ -110,15 +110,25 @@ async def test_a_mirror_that_is_killed_again_and_again_loses_and_doubles_nothing
     await _assert_whole(session, "claude-long")
 
 
+def rewriter(path: Path) -> Callable[[float], None]:
+    """Write the beginning of what is in a file now, as large a part of it as is said, without touching its time."""
+    whole, changed = path.read_bytes(), path.stat().st_mtime
+
+    def write(part: float) -> None:
+        path.write_bytes(whole[: int(len(whole) * part)])
+        os.utime(path, (changed, changed))
+
+    return write
+
+
 async def test_killed_while_its_transcript_shrinks_and_grows_again_it_doubles_nothing(
     session: AsyncSession, command: CommandLine, long_session: Path
 ) -> None:
-    whole, changed = long_session.read_bytes(), long_session.stat().st_mtime
+    write = rewriter(long_session)
     process = command.popen("session", "mirror", str(long_session))
     await _kill_after(session, process, "claude-long", 3_000)
-    for content in (whole[: len(whole) // 10], whole):
-        long_session.write_bytes(content)
-        os.utime(long_session, (changed, changed))
+    for part in (0.1, 1.0):
+        write(part)
         done = command("session", "mirror", str(long_session), timeout=120)
         assert done.returncode == 0, done.stderr
     await _assert_whole(session, "claude-long")
