@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tracecraft.recording import values
 from tracecraft.redaction import Redaction, redact
+from tracecraft_core import values
 from tracecraft_core.errors import UsageError
 
 if TYPE_CHECKING:

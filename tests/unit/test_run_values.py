@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tracecraft.recording import images, values
+from tracecraft.recording import images
 from tracecraft.recording.traceparent import parse, root
 from tracecraft.recording.usage import amount, read, tokens
+from tracecraft_core import values
 from tracecraft_core.errors import UsageError
 
 

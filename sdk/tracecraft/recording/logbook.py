@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from tracecraft.recording import values
 from tracecraft.redaction import redact
+from tracecraft_core import values
 from tracecraft_core.errors import UsageError
 from tracecraft_core.metric_point import MAX_STEP, checked_step
 from tracecraft_core.run_events import INLINE_BYTES, MAX_NAME, PREVIEW, Params, StepData

@@ -6,10 +6,11 @@ import mimetypes
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from tracecraft.recording import images, values
+from tracecraft.recording import images
 from tracecraft.recording.logbook import moment, now
 from tracecraft.recording.place import Place
 from tracecraft.recording.usage import Reading, amount, read, tokens
+from tracecraft_core import values
 from tracecraft_core.errors import UsageError
 from tracecraft_core.run_events import MAX_NAME, ArtifactKind, Cause, LogLine, Usage
 
