@@ -98,11 +98,6 @@ def uninstall(folder: Path | None = None) -> Changed:
     return Changed(hook, "removed", hook if kept else None)
 
 
-def is_installed(folder: Path | None = None) -> bool:
-    """Whether the repository of a folder has the hook."""
-    return _is_ours(_places(folder)[0])
-
-
 def _places(folder: Path | None) -> tuple[Path, Path]:
     hooks = git_facts.hooks_folder(folder)
     return hooks / NAME, hooks / BEFORE

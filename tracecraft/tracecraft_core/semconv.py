@@ -16,7 +16,6 @@ from tracecraft_core.run_events import StepKind  # noqa: TC001  # part of the ta
 
 # -- resource --------------------------------------------------------------------------------------------------------
 SERVICE_NAME: Final = "service.name"
-SERVICE_VERSION: Final = "service.version"
 SERVICE_INSTANCE: Final = "service.instance.id"
 HOST_NAME: Final = "host.name"
 PROCESS_PID: Final = "process.pid"
@@ -90,17 +89,12 @@ MODEL_CALLS: Final = frozenset({"chat", "text_completion", "generate_content", "
 
 PROVIDER: Final = ("gen_ai.provider.name", "gen_ai.system")
 AGENT_NAME: Final = "gen_ai.agent.name"
-AGENT_ID: Final = "gen_ai.agent.id"
 AGENT_DESCRIPTION: Final = "gen_ai.agent.description"
 WORKFLOW_NAME: Final = "gen_ai.workflow.name"
 CONVERSATION: Final = "gen_ai.conversation.id"
 REQUEST_MODEL: Final = "gen_ai.request.model"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
 RESPONSE_ID: Final = "gen_ai.response.id"
-FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
-REQUEST_PREFIX: Final = "gen_ai.request."
-"""Parameters of a call: temperature, max_tokens and so on."""
-OUTPUT_TYPE: Final = "gen_ai.output.type"
 
 # -- OpenTelemetry GenAI: usage --------------------------------------------------------------------------------------
 INPUT_TOKENS: Final = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens")
@@ -190,9 +184,7 @@ OI_KINDS: Final[dict[str, StepKind]] = {
 }
 OI_MODEL_CALLS: Final = frozenset({"LLM", "EMBEDDING"})
 """Kinds whose usage is paid for."""
-OI_PROJECT: Final = "openinference.project.name"
 OI_SESSION: Final = "session.id"
-OI_USER: Final = "user.id"
 OI_AGENT_NAME: Final = "agent.name"
 OI_GRAPH_NODE: Final = "graph.node.id"
 OI_MODEL: Final = "llm.model_name"
@@ -206,7 +198,6 @@ OI_JSON: Final = "application/json"
 OI_INPUT_MESSAGES: Final = "llm.input_messages"
 """Flattened: ``llm.input_messages.0.message.role``, ``….message.content``, ``….message.tool_calls.0.tool_call.…``."""
 OI_OUTPUT_MESSAGES: Final = "llm.output_messages"
-OI_INVOCATION: Final = "llm.invocation_parameters"
 OI_TOOL_NAME: Final = "tool.name"
 OI_TOOL_PARAMETERS: Final = "tool.parameters"
 OI_DOCUMENTS: Final = "retrieval.documents"
@@ -231,7 +222,6 @@ TRACELOOP_KINDS: Final[dict[str, StepKind]] = {
     "agent": "task",
     "tool": "tool_call",
 }
-TRACELOOP_NAME: Final = "traceloop.entity.name"
 TRACELOOP_INPUT: Final = "traceloop.entity.input"
 TRACELOOP_OUTPUT: Final = "traceloop.entity.output"
 LLM_REQUEST_TYPE: Final = "llm.request.type"
@@ -241,7 +231,6 @@ LLM_REQUEST_TYPE: Final = "llm.request.type"
 CLAUDE_PREFIX: Final = "claude_code."
 """Beginning of the names of its spans, log records and metrics."""
 CLAUDE_SESSION: Final = "session.id"
-CLAUDE_PROMPT: Final = "prompt.id"
 CLAUDE_SPAN_KINDS: Final[dict[str, StepKind]] = {
     "claude_code.interaction": "task",
     "claude_code.llm_request": "llm",
@@ -261,8 +250,6 @@ CLAUDE_CACHE_READ_TOKENS: Final = "cache_read_tokens"
 CLAUDE_CACHE_WRITE_TOKENS: Final = "cache_creation_tokens"
 CLAUDE_COST: Final = "cost_usd"
 CLAUDE_REQUEST_ID: Final = "request_id"
-CLAUDE_COUNTED_METRICS: Final = frozenset({"claude_code.cost.usage", "claude_code.token.usage"})
-"""Sums of what the log records say one by one: never to be counted a second time."""
 
 # -- Codex -----------------------------------------------------------------------------------------------------------
 CODEX_PREFIX: Final = "codex."
@@ -270,9 +257,7 @@ CODEX_PREFIX: Final = "codex."
 CODEX_INTERNAL: Final = "codex_otel::"
 """Beginning of scopes in which it logs what it does with telemetry itself."""
 CODEX_CONVERSATION: Final = "conversation.id"
-CODEX_STARTS: Final = "codex.conversation_starts"
 CODEX_USER_PROMPT: Final = "codex.user_prompt"
-CODEX_API_REQUEST: Final = "codex.api_request"
 CODEX_SSE: Final = "codex.sse_event"
 """Log record; of the kind `CODEX_COMPLETED` it has what one model call used."""
 CODEX_KIND: Final = "event.kind"
@@ -289,4 +274,3 @@ CODEX_REASONING_TOKENS: Final = "reasoning_token_count"
 EVENT_NAME: Final = "event.name"
 """Name of an event in a log record that does not have it in its own field."""
 EVENT_SEQUENCE: Final = "event.sequence"
-EVENT_TIMESTAMP: Final = "event.timestamp"
