@@ -13,6 +13,7 @@ from tracecraft_bridge.rebuild import rebuild_if_needed
 from tracecraft_bridge.writer import Writer
 from tracecraft_core import topology
 from tracecraft_core.errors import NotPermitted
+from tracecraft_core.transport import ConnectionDropped
 
 if TYPE_CHECKING:
     from tracecraft_bridge.database import Connection
@@ -53,15 +54,27 @@ class Mirror:
     async def run(self, connection: Connection) -> None:
         """Mirror until stopped, through every absence of NATS. Raises `psycopg.Error` and `CheckpointMoved`."""
         await self._projector.prepare(connection)
-        while not self._stopping:
-            try:
-                await self._see_to_projections(connection)
-                await self._session(connection)
-            except NATS_AWAY as error:
-                await self._interrupted(error)
-            finally:
-                self._health.mirroring = False
-                self._progress.move(None)
+        self._bus.transport.on_trouble.add(self._on_trouble)
+        try:
+            while not self._stopping:
+                await self._attempt(connection)
+        finally:
+            self._bus.transport.on_trouble.discard(self._on_trouble)
+
+    def _on_trouble(self, trouble: Exception) -> None:
+        """Not healthy from this moment on: a new connection may stand before the session notices that it is over."""
+        if isinstance(trouble, ConnectionDropped):
+            self._health.mirroring = False
+
+    async def _attempt(self, connection: Connection) -> None:
+        try:
+            await self._see_to_projections(connection)
+            await self._session(connection)
+        except NATS_AWAY as error:
+            await self._interrupted(error)
+        finally:
+            self._health.mirroring = False
+            self._progress.move(None)
 
     async def _see_to_projections(self, connection: Connection) -> None:
         """Make them again when they are not of this version; that may take a while."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from typing import TYPE_CHECKING, Protocol
 
-from tests.support.bridge import append_raw, fresh_headers, until_health
+from tests.support.bridge import append_raw, fresh_headers, healthz, until_health
+from tracecraft import AsyncSession
 from tracecraft_core import topology
 
 if TYPE_CHECKING:
@@ -65,6 +67,27 @@ async def test_a_nats_server_killed_again_and_again_ends_with_the_table_equal_to
         assert await rig.assert_mirrored(bus) >= stored
     assert rig.query("SELECT * FROM gap") == []
     assert rig.query("SELECT reason FROM epoch") == [("first",)]
+
+
+async def test_after_a_restart_of_the_bus_the_bridge_is_healthy_once_it_mirrors_again_and_not_before(rig: Rig) -> None:
+    bridge = rig.start()
+    for _ in range(KILLS):
+        await asyncio.to_thread(rig.nats.kill)
+        await asyncio.to_thread(rig.nats.start)
+        await until_health(bridge, 200)
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            assert (await asyncio.to_thread(healthz, bridge))[0] == 200, "it said so of the session before"
+
+
+async def test_a_question_right_after_a_restart_of_the_bus_is_answered(rig: Rig) -> None:
+    bridge = rig.start()
+    for _ in range(KILLS):
+        await until_health(bridge, 200)
+        await asyncio.to_thread(rig.nats.kill)
+        await asyncio.to_thread(rig.nats.start)
+        async with AsyncSession(server=rig.nats.url, project="p", agent="alice") as session:
+            assert await session.runs.list() == []
 
 
 async def test_a_frozen_nats_server_is_waited_for(rig: Rig) -> None:
