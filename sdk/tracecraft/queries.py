@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -9,9 +10,11 @@ import msgspec
 
 from tracecraft_core import subjects
 from tracecraft_core.errors import BridgeAway, BridgeFailed, NotFound, Refused, TracecraftError, UsageError
-from tracecraft_core.transport import ConnectionDropped, NoResponders
+from tracecraft_core.transport import RECONNECT_S, ConnectionDropped, NoResponders
 
 if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
     from tracecraft.context import Context
     from tracecraft_core.queries import Answer, Question
 
@@ -19,6 +22,9 @@ _A = TypeVar("_A", bound="Answer")
 
 ANSWER_S: Final = 30.0
 """Seconds that one answer may take: a bundle of a long run is made meanwhile."""
+
+BACK_S: Final = 1.0
+"""Seconds in which a bridge is back that lost the bus when we did."""
 
 PROBE_S: Final = 2.0
 """Seconds in which a bridge says that it is there."""
@@ -29,12 +35,9 @@ async def ask(context: Context, verb: str, question: Question, answer: type[_A],
 
     Raises `BridgeAway`, `UsageError` (400), `NotFound` (404), `Refused` (409), `BridgeFailed` (500).
     """
-    subject = subjects.query(context.project, verb)
-    until = time.monotonic() + patience
+    subject, body = subjects.query(context.project, verb), msgspec.json.encode(question)
     try:
-        reply = await context.bus.transport.request(
-            subject, msgspec.json.encode(question), timeout=max(0.1, until - time.monotonic())
-        )
+        reply = await _put(context, subject, body, patience)
     except NoResponders:
         raise await _unanswered(context, verb) from None
     except ConnectionDropped:
@@ -45,6 +48,19 @@ async def ask(context: Context, verb: str, question: Question, answer: type[_A],
     if code is None:
         return msgspec.json.decode(reply.data, type=answer)
     raise _refusal(verb, code, reply.data)
+
+
+async def _put(context: Context, subject: str, body: bytes, patience: float) -> Msg:
+    """The reply to a question that is put again for a moment while nobody takes it; then `NoResponders` is raised."""
+    began = time.monotonic()
+    while True:
+        left = max(0.1, began + patience - time.monotonic())
+        try:
+            return await context.bus.transport.request(subject, body, timeout=left)
+        except NoResponders:
+            if time.monotonic() - began > min(BACK_S, patience):
+                raise
+        await asyncio.sleep(RECONNECT_S / 2)
 
 
 def _refusal(verb: str, code: str, body: bytes) -> TracecraftError:

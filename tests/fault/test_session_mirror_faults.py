@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.bridge import until_health
 from tests.support.cli import CommandLine
 from tests.support.coding_sessions import answer, append, assistant, text, tool, user
 from tracecraft import AsyncSession
@@ -189,7 +190,7 @@ async def _until_calm(mirror: Mirror) -> None:
 
 
 async def test_while_the_bus_is_away_the_transcript_is_the_queue(rig: Rig, far: Settings, tmp_path: Path) -> None:
-    rig.start()
+    bridge = rig.start()
     path = tmp_path / "s.jsonl"
     append(path, user(1, "one"))
     mirror = Mirror(far, "claude", path)
@@ -202,11 +203,12 @@ async def test_while_the_bus_is_away_the_transcript_is_the_queue(rig: Rig, far: 
     append(path, user(3, "three"))
     await _until_calm(mirror)
     await mirror.end()
+    await until_health(bridge, 200)
     assert await _steps(far, mirror.run) == ["one", "two", "three"]
 
 
 async def test_a_first_mirror_waits_for_a_bus_that_is_not_there(rig: Rig, far: Settings, tmp_path: Path) -> None:
-    rig.start()
+    bridge = rig.start()
     path = tmp_path / "s.jsonl"
     append(path, user(1, "one"))
     rig.nats.stop()
@@ -215,6 +217,7 @@ async def test_a_first_mirror_waits_for_a_bus_that_is_not_there(rig: Rig, far: S
     rig.nats.start()
     await _until_calm(mirror)
     await mirror.end()
+    await until_health(bridge, 200)
     assert await _steps(far, mirror.run) == ["one"]
 
 
