@@ -22,7 +22,7 @@ from tracecraft.artifacts import get_file, put_bytes, put_file
 from tracecraft.queries import ask
 from tracecraft.states import state_at
 from tracecraft_cli.replay.bus import publish_again
-from tracecraft_core import run_events
+from tracecraft_core import inside, run_events
 from tracecraft_core.bundle import BundleReader, HttpSource
 from tracecraft_core.errors import Refused
 from tracecraft_core.queries import (
@@ -60,9 +60,12 @@ def other_rig(bridge_postgres: PostgresServer, file_rig: FileRig) -> Iterator[Fi
 
 
 async def a_run(session: AsyncSession) -> WrittenRun:
-    """A run with a child, a file, memory and messages."""
+    """A run with a child, a file, memory (some of it written before it began) and messages."""
     await session.memory.set("before", {"the": "run"})
     written = WrittenRun(session.context.bus, session.project)
+    token = inside.RUN.set(written.run)
+    await session.memory.set("early", "before its first event")
+    inside.RUN.reset(token)
     await written.begin()
     await written.step("plan")
     child = WrittenRun(session.context.bus, session.project, parent=written.run)

@@ -125,8 +125,8 @@ async def find(connection: Connection, project: str, run: str) -> BundleRow | No
 
 
 def covers(known: BundleRow, wanted: Extent) -> bool:
-    """Whether nothing has come since the bundle was made."""
-    return (known.first_seq, known.last_seq) == (wanted.first_seq, wanted.last_seq)
+    """Whether nothing has come since the bundle was made; it may reach further back than what the log still has."""
+    return known.first_seq <= wanted.first_seq and known.last_seq == wanted.last_seq
 
 
 async def note(connection: Connection, epoch: int, manifest: Manifest, sha256: str, size: int) -> BundleRow:

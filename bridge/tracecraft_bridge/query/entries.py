@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from tracecraft_bridge.bundles.extent import extent
 from tracecraft_bridge.query import runs
 from tracecraft_bridge.query.pages import ROWS_BYTES, checked_limit, decode_cursor, encode_cursor
 from tracecraft_bridge.query.refusal import bad_question
@@ -80,14 +81,10 @@ async def _newest(connection: Connection) -> int | None:
 
 
 async def _span(connection: Connection, project: str, run: str, first: int, last: int | None) -> tuple[int, int, int]:
-    """The epoch of a run, and the part of the log between its first and its last event that was asked for."""
-    cursor = await connection.execute(
-        "SELECT epoch, first_seq, last_seq FROM run WHERE project = %s AND run = %s", (project, run)
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    epoch, begins, ends = row
-    return epoch, max(first, begins), ends if last is None else min(last, ends)
+    """The epoch of a run, and of the part of the log that is its own, what was asked for."""
+    own = await extent(connection, project, run, alone=True)
+    assert own is not None
+    return own.epoch.id, max(first, own.first_seq), own.last_seq if last is None else min(last, own.last_seq)
 
 
 async def _page(connection: Connection, query: str, bound: list[Any], limit: int) -> EntriesPage:

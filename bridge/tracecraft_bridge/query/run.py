@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from tracecraft_bridge.bundles.extent import extent
 from tracecraft_bridge.filters.fields import AGENT_STATUS, MEAN
 from tracecraft_bridge.query import runs
 from tracecraft_bridge.query.pages import ROWS_BYTES, fitting
@@ -25,7 +26,7 @@ MOST: Final = 1_000
 _ORIGIN: Final = ("host", "pid", "command", "python", "tracecraft", "git_commit", "git_branch", "git_dirty")
 
 _RUN: Final = f"""
-    SELECT project, epoch, first_seq, last_seq, events, points, problems, trace, {", ".join(_ORIGIN)},
+    SELECT events, points, problems, trace, {", ".join(_ORIGIN)},
            error_type, error_message, last_step, forked_from, forked_at
     FROM run WHERE project = %s AND run = %s
 """
@@ -69,6 +70,7 @@ async def runs_get(asked: Asked, question: RunQuestion) -> RunDetail:
         run = await runs.resolve(connection, project, question.run)
         row = (await runs.rows(connection, project, [run], whole=True))[0]
         (found,) = await _rows(connection, _RUN, project, run)
+        place = await extent(connection, project, run, alone=True)
         agents = [_agent(one) for one in await _rows(connection, _AGENTS, project, run, project, run, MOST)]
         metrics = [_metric(one) for one in await _rows(connection, _METRICS, project, run, MOST)]
         metrics = await _with_infinities(connection, project, run, metrics)
@@ -76,13 +78,16 @@ async def runs_get(asked: Asked, question: RunQuestion) -> RunDetail:
         names = [name for (name,) in await _rows(connection, _CHILDREN, project, run, MOST)]
         children = await runs.rows(connection, project, names)
         bundles = await _rows(connection, _BUNDLE, project, run)
-    place, origin, (error, message, *rest) = found[:8], found[8:16], found[16:]
+    assert place is not None
+    (*counts, trace), origin, (error, message, *rest) = found[:4], found[4:12], found[12:]
     detail = RunDetail(
         row=row,
-        **dict(
-            zip(("project", "epoch", "first_seq", "last_seq", "events", "points", "problems"), place[:7], strict=True)
-        ),
-        trace=place[7] or ids.trace(project, run),
+        project=project,
+        epoch=place.epoch.id,
+        first_seq=place.first_seq,
+        last_seq=place.last_seq,
+        **dict(zip(("events", "points", "problems"), counts, strict=True)),
+        trace=trace or ids.trace(project, run),
         origin={name: value for name, value in zip(_ORIGIN, origin, strict=True) if value is not None},
         error=None if error is None else {"type": error, "message": message or ""},
         **dict(zip(("last_step", "forked_from", "forked_at"), rest, strict=True)),
