@@ -20,6 +20,18 @@ import msgspec
 import yaml
 
 from tracecraft_core import asyncapi, bodies, queries, run_events
+from tracecraft_core.queries import (
+    artifacts,
+    bundles,
+    costs,
+    entries,
+    metrics,
+    question,
+    runs,
+    state,
+    steps,
+    verification,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +41,8 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 _BASES: Final = (bodies.Body, queries.Question, queries.Answer)
-_HOMES: Final = (bodies, run_events, queries)
+_QUERIES: Final = (question, runs, steps, metrics, verification, costs, entries, state, artifacts, bundles)
+_HOMES: Final = (bodies, run_events, *_QUERIES)
 
 
 def kinds() -> list[type[msgspec.Struct]]:
