@@ -127,17 +127,23 @@ class Child:
 
     def pause(self) -> None:
         """SIGSTOP to it and to what it has forked; returns when none of their threads runs any more."""
+        import psutil
+
         family = self._family()
         for process in family:
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):  # what it has forked may end at any moment
+                process.suspend()
         deadline = time.monotonic() + KILL_PATIENCE_S
         while not all(_is_stopped(process) for process in family) and time.monotonic() < deadline:
             time.sleep(0.001)
 
     def resume(self) -> None:
         """SIGCONT to it and to what it has forked."""
+        import psutil
+
         for process in self._family():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def _signal(self, number: signal.Signals) -> None:
         if self.alive:
@@ -190,12 +196,13 @@ def read_record(record: Path) -> Record | None:
 
 
 def _is_stopped(process: psutil.Process) -> bool:
-    """Whether every thread has taken the SIGSTOP: each does so when it is next scheduled."""
+    """Whether every thread has taken the SIGSTOP, each does so when it is next scheduled, or has ended."""
     import psutil
 
+    over = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)  # a parent that is stopped does not clear its dead away
     try:
         threads = [psutil.Process(thread.id) for thread in process.threads()] if psutil.LINUX else [process]
-        return all(thread.status() == psutil.STATUS_STOPPED for thread in threads)
+        return all(thread.status() in over for thread in threads)
     except psutil.NoSuchProcess:
         return not process.is_running()
 
@@ -209,7 +216,8 @@ def _end(known: Record, process: psutil.Process, patience: float) -> None:
         process.send_signal(signal.SIGCONT)
         if not known.child.await_end(patience):
             for member in family:
-                member.kill()
+                with suppress(psutil.NoSuchProcess):
+                    member.kill()
             known.child.await_end(KILL_PATIENCE_S)
 
 
