@@ -12,5 +12,7 @@ pytest_plugins = [
     "tests.support.artifacts",
     "tests.support.coding_agent",
     "tests.support.coding_sessions",
+    "tests.support.desk",
+    "tests.support.repository",
     "tests.support.sandbox",
 ]

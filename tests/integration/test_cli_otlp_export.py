@@ -1,20 +1,13 @@
-"""``runs export --otlp``: a real run as spans, read back as strictly as a collector reads them."""
+"""``runs export --otlp``: a real run as spans in a file, with all that is known of it."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
-import gzip
 import json
 import shlex
 import subprocess
-import threading
-import urllib.request
 from collections import Counter
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,29 +17,32 @@ from tracecraft_core import ids, subjects
 from tracecraft_core.bus import Bus
 from tracecraft_core.pull import Puller, watcher_config
 from tracecraft_core.transport import ServerOptions
-from tracecraft_stack.ports import free_port
 
 pytest.importorskip("opentelemetry.proto", reason="the package opentelemetry-proto is not installed")
 
-from google.protobuf import json_format
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from tests.support.otlp_export import (
+    LONG,
+    REMOTE,
+    REMOTE_SPAN,
+    TRACE,
+    Recorded,
+    attributes,
+    exported,
+    of_json,
+    parsed,
+    record,
+    said,
+    spans,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tracecraft_stack import Stack
-
-REMOTE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-TRACE, REMOTE_SPAN = REMOTE.split("-")[1:3]
-LONG = "x" * 20_000
-"""Over what an event holds: it lies in the artifact store."""
-HUGE = "y" * 300_000
 
 
 @pytest.fixture(autouse=True)
@@ -65,117 +61,9 @@ def cli(stack_with_artifacts: Stack, project: str) -> Iterator[CommandLine]:
     runner.close()
 
 
-def said(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-@dataclass
-class Recorded:
-    """A run that was recorded, and what must be found of it."""
-
-    run: str
-    child: str
-    steps: dict[str, str] = field(default_factory=dict)
-    """Ids by name."""
-
-
-def record(cli: CommandLine) -> Recorded:
-    """Two agents, a message between them, model calls, tools good and bad, values of every size, a run inside."""
-    with (
-        Session(server=cli.server, project=cli.project, agent="lead") as session,
-        Session(server=cli.server, project=cli.project, agent="ann") as reader,
-        session.run("search", params={"lr": 0.1, "grid": [1, 2]}, tags={"team": "a"}, traceparent=REMOTE) as run,
-    ):
-        found = Recorded(run.id, "")
-        with run.agent("lead", model="gpt-5", role="planner") as lead:
-            with lead.step("plan", kind="task") as plan:
-                found.steps["plan"] = plan.id
-                with plan.step("ask", kind="llm") as ask:
-                    found.steps["ask"] = ask.id
-                    asked = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
-                    ask.log_input({"messages": asked})
-                    ask.log_output({"role": "assistant", "content": "hello"})
-                    ask.log_usage(
-                        input=100, cache_read=40, cache_write=10, output=20, reasoning=5, provider="openai", cost=0.25
-                    )
-                plan.log_usage(input=7, output=3, model="gpt-5-mini", cost=0.5)  # of no model call
-            with lead.step("tell", kind="message") as tell:
-                found.steps["tell"] = tell.id
-                lead.send("ann", "take the svm")
-            lead.log_usage(input=1, output=1, model="gpt-5", cost=0.125)  # of no step
-        with run.agent("ann", model="claude-opus-4-5") as ann, ann.step("work", kind="task") as work:
-            found.steps["work"] = work.id
-            (message,) = reader.inbox()
-            assert reader.ack(message)
-            with contextlib.suppress(ValueError), work.step("fit", kind="tool_call") as fit:
-                found.steps["fit"] = fit.id
-                fit.set_tag("try", 1)
-                fit.log_input({"C": 3})
-                raise ValueError("no room")
-            with work.step("read", kind="tool_call") as step:
-                found.steps["read"] = step.id
-                step.log_input(LONG)
-                step.log_output(HUGE)
-        with session.run("inner") as inner:
-            found.child = inner.id
-            with inner.step("bit"):
-                pass
-        run.log_metrics({"loss": 0.5})
-    return found
-
-
 @pytest.fixture
 def recorded(cli: CommandLine) -> Recorded:
     return record(cli)
-
-
-def exported(cli: CommandLine, run: str, target: str) -> list[ProtoSpan]:
-    """The spans of a run, from a file."""
-    said(cli("runs", "export", run, "--otlp", target))
-    return spans(parsed(target))
-
-
-def parsed(path: str) -> list[ExportTraceServiceRequest]:
-    """The requests of a file, strictly: an unknown field or a wrong type raises."""
-    with open(path, "rb") as file:
-        data = file.read()
-    if path.endswith(".binpb"):
-        return [ExportTraceServiceRequest.FromString(data)]
-    return [of_json(line) for line in (data.splitlines() if path.endswith(".jsonl") else [data])]
-
-
-def of_json(data: bytes) -> ExportTraceServiceRequest:
-    """OTLP/JSON has hexadecimal ids where protobuf's JSON has base64."""
-    request = json.loads(data)
-    for group in request["resourceSpans"]:
-        for scope in group["scopeSpans"]:
-            for span in scope["spans"]:
-                for place in (span, *span.get("links", ())):
-                    for name in {"traceId", "spanId", "parentSpanId"} & place.keys():
-                        assert len(place[name]) in (0, 16, 32)
-                        place[name] = base64_of(place[name])
-    return json_format.ParseDict(request, ExportTraceServiceRequest())
-
-
-def base64_of(digits: str) -> str:
-    return base64.b64encode(bytes.fromhex(digits)).decode()
-
-
-def spans(requests: Iterable[ExportTraceServiceRequest]) -> list[ProtoSpan]:
-    return [
-        span for one in requests for group in one.resource_spans for scope in group.scope_spans for span in scope.spans
-    ]
-
-
-def attributes(span: Any) -> dict[str, Any]:
-    found = {}
-    for pair in span.attributes:
-        kind = pair.value.WhichOneof("value")
-        value = getattr(pair.value, kind)
-        found[pair.key] = [one.string_value for one in value.values] if kind == "array_value" else value
-    assert len(found) == len(span.attributes), "an attribute stands there twice"
-    return found
 
 
 @pytest.mark.parametrize("suffix", ["json", "jsonl", "binpb"])
@@ -327,152 +215,6 @@ def test_a_file_is_there_whole_or_not_at_all(cli: CommandLine, recorded: Recorde
     assert "run.json: File too large" in full.stderr
     assert (place / "run.json").read_text() == "what was here before"
     assert {path.name for path in place.iterdir()} == {"run.json", "there", "state"}
-
-
-@dataclass
-class Collector:
-    """What a collector would be: it takes requests as they are, and answers as it is told."""
-
-    answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
-    """Given to the next requests; afterwards all are taken."""
-    requests: list[ExportTraceServiceRequest] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    paths: list[str] = field(default_factory=list)
-    url: str = ""
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    found = Collector()
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
-
-        def do_POST(self) -> None:
-            body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))
-            found.headers.append({key.lower(): value for key, value in self.headers.items()})
-            found.paths.append(self.path)
-            status, headers, answer = found.answers.pop(0) if found.answers else (200, {}, b"")
-            if status == 200:
-                found.requests.append(ExportTraceServiceRequest.FromString(body))
-            self.send_response(status)
-            for key, value in {"Content-Length": str(len(answer)), **headers}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            self.wfile.write(answer)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        found.url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield found
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def test_an_endpoint_gets_all_spans_with_the_headers_and_is_tried_again_when_it_asks_for_it(
-    cli: CommandLine, recorded: Recorded, collector: Collector
-) -> None:
-    collector.answers = [(503, {"Retry-After": "0"}, b"soon"), (429, {}, b"")]
-    keys = {"OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=a%20b,authorization=Bearer%20other"}
-    target = f"{collector.url}/api/public/otel"
-    done = cli(
-        "runs", "export", recorded.run, "--otlp", target, "--header", "authorization=Bearer s3cret", "--json", env=keys
-    )
-    told = json.loads(said(done))["result"]
-    assert (told["spans"], told["links"], told["target"]) == (14, 2, f"{target}/v1/traces")
-    assert len(spans(collector.requests)) == 14
-    assert collector.paths == ["/api/public/otel/v1/traces"] * 3
-    sent = collector.headers[-1]
-    assert (sent["authorization"], sent["x-tenant"], sent["content-encoding"]) == ("Bearer s3cret", "a b", "gzip")
-    assert sent["content-type"] == "application/x-protobuf"
-    assert "s3cret" not in done.stdout + done.stderr
-
-
-def test_what_an_endpoint_refuses_is_told_with_its_reason_and_without_the_key(
-    cli: CommandLine, recorded: Recorded, collector: Collector
-) -> None:
-    send = ("runs", "export", recorded.run, "--otlp", f"{collector.url}/v1/traces", "--header", "x-key=s3cret")
-    answer = ExportTraceServiceResponse()
-    answer.partial_success.rejected_spans, answer.partial_success.error_message = 3, "too old"
-    kind = {"Content-Type": "application/x-protobuf"}
-    collector.answers = [(200, kind, answer.SerializeToString())]
-    partly = cli(*send)
-    assert (partly.returncode, partly.stdout) == (1, "")
-    assert "3 of them: too old" in partly.stderr
-    assert "11 spans were taken" in partly.stderr
-    collector.answers = [(401, {}, b"who are you?")]
-    refused = cli(*send)
-    assert refused.returncode == 1
-    assert "401 Unauthorized: who are you?" in refused.stderr
-    assert "--header" in refused.stderr
-    collector.answers = [(503, {"Retry-After": "3600"}, b"")]
-    assert cli(*send).returncode == 69
-    away = cli("runs", "export", recorded.run, "--otlp", f"http://u:s3cret@127.0.0.1:{free_port()}?k=s3cret")
-    assert away.returncode == 69
-    assert "nobody listens" in away.stderr
-    assert all("s3cret" not in done.stdout + done.stderr for done in (partly, refused, away))
-
-
-def receive(stack: Stack, project: str) -> ExportTraceServiceResponse:
-    """Send what was exported into ``run.binpb`` to our own receiver, into a project."""
-    (request,) = parsed("run.binpb")
-    for group in request.resource_spans:
-        group.resource.attributes.add(key="tracecraft.project").value.string_value = project
-    assert stack.state.otlp_url is not None
-    url = f"{stack.state.otlp_url.removesuffix('/')}/v1/traces"
-    send = urllib.request.Request(url, data=request.SerializeToString())
-    send.add_header("Content-Type", "application/x-protobuf")
-    send.add_header("Authorization", f"Bearer {stack.state.otlp_token}")
-    with urllib.request.urlopen(send, timeout=30) as answer:
-        return ExportTraceServiceResponse.FromString(answer.read())
-
-
-def test_a_run_that_comes_back_into_its_own_project_is_not_counted_twice(
-    cli: CommandLine, recorded: Recorded, stack_with_artifacts: Stack
-) -> None:
-    count = len(exported(cli, recorded.run, "run.binpb"))
-    before = inspected(cli, recorded.run, cli.project)["row"]
-    refused = receive(stack_with_artifacts, cli.project).partial_success
-    assert refused.rejected_spans == count
-    assert "is there already" in refused.error_message
-    assert inspected(cli, recorded.run, cli.project)["row"] == before
-
-
-def test_a_run_that_goes_through_our_own_receiver_into_another_project_is_the_same(
-    cli: CommandLine, recorded: Recorded, stack_with_artifacts: Stack
-) -> None:
-    said(cli("runs", "export", recorded.run, "--otlp", "run.binpb"))
-    other = f"{cli.project}b"
-    assert not receive(stack_with_artifacts, other).partial_success.rejected_spans
-    before, after = (inspected(cli, recorded.run, project) for project in (cli.project, other))
-    assert after["row"]["tokens"] == before["row"]["tokens"]
-    assert (after["row"]["cost"], after["row"]["errors"]) == (before["row"]["cost"], before["row"]["errors"])
-    there = {step["step"]: step for step in after["steps"]}
-    same = ("name", "kind", "agent", "status", "started", "ended", "error", "tokens", "cost", "model")
-    for step in before["steps"]:
-        if step["name"] == "plan":  # its own usage is a call inside of it now
-            step = {**step, "tokens": None, "cost": None, "model": None}
-        moved = there[step["step"]]
-        assert [(key, moved[key]) for key in same] == [(key, step[key]) for key in same]
-        assert step["parent"] in (None, moved["parent"])
-        assert step["kind"] == "llm" or moved["input"] == step["input"]  # those are messages in the conventions' form
-    assert {one["agent"] for one in before["agents"]} <= {one["agent"] for one in after["agents"]}
-
-
-def inspected(cli: CommandLine, run: str, project: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(said(cli("runs", "inspect", run, "--json", project=project)))["result"]
-    return found
-
-
-def test_a_batch_that_is_too_large_goes_in_halves(cli: CommandLine, recorded: Recorded, collector: Collector) -> None:
-    collector.answers = [(413, {}, b""), (200, {}, b""), (413, {}, b"")]
-    keys = {"TRACECRAFT_RUNS_EXPORT_HEADER": "x-a=1 2,x-b=3"}
-    said(cli("runs", "export", recorded.run, "--otlp", collector.url, env=keys))
-    assert (collector.headers[0]["x-a"], collector.headers[0]["x-b"]) == ("1 2", "3")
-    assert [len(spans([request])) for request in collector.requests] == [7, 3, 4]
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,14 @@
-"""Reserving files: by the SDK and by the command line, in worktrees, and what a commit hears of it."""
+"""Reserving files by the SDK: who holds what, in all worktrees of a repository."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
-import re
-import subprocess
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.repository import git
 from tracecraft import AsyncSession, FileReserved, NotFound, Session, UsageError, WaitTimeout, leases, reserving
 from tracecraft_core import bodies, subjects
 from tracecraft_core.bodies import TaskRecord
@@ -22,36 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from tests.support.cli import CommandLine
     from tracecraft.context import Context
     from tracecraft_stack.nats_server import NatsServer
 
     Open = Callable[[str], AsyncSession]
-
-
-def git(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    names = {f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    return subprocess.run(
-        ["git", "-C", str(folder), *arguments],
-        env={**os.environ, **names, "GIT_CONFIG_GLOBAL": os.devnull, **(env or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    """A repository with src/a.py and src/b.py, committed."""
-    folder = tmp_path / "repo"
-    folder.mkdir()
-    git(folder, "init", "--quiet", "--initial-branch=main")
-    (folder / "src").mkdir()
-    for name in ("a.py", "b.py"):
-        (folder / "src" / name).write_text(f"print({name!r})\n" * 20)
-    git(folder, "add", ".")
-    assert git(folder, "commit", "--quiet", "--message", "Begin").returncode == 0
-    return folder
 
 
 @pytest.fixture
@@ -63,9 +33,6 @@ async def agents(nats: NatsServer, project: str) -> AsyncIterator[Open]:
             session = AsyncSession(server=nats.url, project=project, agent=name)
             opened[name] = await stack.enter_async_context(session)
         yield opened.__getitem__
-
-
-# -- the SDK ------------------------------------------------------------------------------------------------------
 
 
 async def test_overlapping_globs_have_one_holder_and_the_other_is_told_who_and_where(agents: Open, repo: Path) -> None:
@@ -269,7 +236,7 @@ async def test_a_reservation_that_lapses_is_told(agents: Open, nats: NatsServer,
     assert await agents("bob").reservations.reserve("x")
 
 
-# -- paths --------------------------------------------------------------------------------------------------------
+# -- paths ---------------------------------------------------------------------------------------------------------
 
 
 async def test_paths_are_normal_whatever_they_are_called(agents: Open, repo: Path) -> None:
@@ -292,232 +259,3 @@ async def test_paths_are_normal_whatever_they_are_called(agents: Open, repo: Pat
     for wrong in ("../x", "/etc/passwd", "src\\a.py", "*/../x", ""):
         with pytest.raises(UsageError):
             await alice.reserve(wrong, folder=repo)
-
-
-# -- the command line ---------------------------------------------------------------------------------------------
-
-
-def run(
-    cli: CommandLine, folder: Path, *args: str, agent: str = "alice", **env: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        cli.argv("reserve", *args),
-        env=cli.environment(agent, None, env),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-
-
-def result(done: subprocess.CompletedProcess[str]) -> Any:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["result"]
-
-
-def test_reserve_check_list_and_release(cli: CommandLine, repo: Path) -> None:
-    done = result(run(cli, repo, "src/*.py", "--json"))
-    assert (done["glob"], done["task"], done["again"]) == ("src/*.py", "file.src.=2A=2Epy", False)
-    again = run(cli, repo / "src", "a.py")
-    assert again.stdout == f"src/*.py fence {done['fence']} lease 15m (held already)\n"
-    refused = run(cli, repo, "src", "--json", agent="bob")
-    assert refused.returncode == 3
-    error = json.loads(refused.stdout)["error"]
-    assert (error["type"], error["owner"], error["wanted"], error["glob"]) == (
-        "FileReserved",
-        "alice",
-        "src/**",
-        "src/*.py",
-    )
-    assert run(cli, repo, "--check", "src/a.py", "docs", agent="bob").returncode == 3
-    assert run(cli, repo, "--check", "src/a.py").returncode == 0
-    assert (
-        "src/a.py is reserved by alice (as src/*.py) since" in run(cli, repo, "--check", "src/a.py", agent="bob").stderr
-    )
-    listed = result(run(cli, repo, "--list", "--json", agent="bob"))
-    assert [(one["glob"], one["owner"]) for one in listed] == [("src/*.py", "alice")]
-    assert run(cli, repo, "--list", "docs").stdout == ""
-    assert run(cli, repo, "--release", "src").stdout == "src/*.py released\n"
-    assert run(cli, repo, "--release", "src").returncode == 1
-    assert run(cli, repo, "--check", "src/a.py", agent="bob").returncode == 0
-    assert cli("tasks", "file.>").stdout == ""
-
-
-def test_a_check_says_what_is_free_and_what_is_yours(cli: CommandLine, repo: Path) -> None:
-    run(cli, repo, "src/*.py")
-    assert run(cli, repo, "--check", "src/a.py", "docs").stdout == "src/a.py is yours, by src/*.py\ndocs is free\n"
-    assert result(run(cli, repo, "--check", "src/a.py", "docs", "--json"))["free"] == ["src/a.py", "docs"]
-
-
-def test_a_glob_from_the_top_is_taken_as_it_is_listed(cli: CommandLine, repo: Path) -> None:
-    (repo / "src" / "[id]").mkdir()
-    (repo / "src" / "[id]" / "x").touch()
-    run(cli, repo, "src/[id]/x")
-    (listed,) = result(run(cli, repo, "--list", "--json"))
-    assert listed["glob"] == "src/[[]id]/x"
-    again = run(cli, repo / "src", "--from-top", listed["glob"])
-    assert "held already" in again.stdout
-    assert run(cli, repo / "src", "--check", "--from-top", "src/[[]id]/x", agent="bob").returncode == 3
-    assert result(run(cli, repo / "src", "--from-top", "src", "--json"))["glob"] == "src"
-    assert run(cli, repo / "src", "--from-top", "../x").returncode == 2
-    assert run(cli, repo / "src", "--release", "--from-top", listed["glob"]).returncode == 0
-
-
-def test_people_read_which_files_are_reserved_and_to_the_second_since_when(cli: CommandLine, repo: Path) -> None:
-    run(cli, repo, "src/a.py")
-    refused = run(cli, repo, "src", agent="bob")
-    assert re.search(r" since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, the lease", refused.stderr), refused.stderr
-    assert re.search(r"^alice .* reserved src/a\.py ", cli("agents").stdout, re.MULTILINE)
-    story = cli("task", "show", "file.src.a=2Epy").stdout
-    assert re.match(r"reserved src/a\.py by alice, lease \d+ s, revision \d+, [-\dT:]{19}Z\n", story), story
-    assert "title" not in story
-    run(cli, repo, "--release", "src/a.py")
-    run(cli, repo, "src/a.py", agent="bob")
-    run(cli, repo, "--release", "src/a.py", agent="bob")
-    told: list[str] = []
-
-    def all_is_told() -> bool:
-        told[:] = [" ".join(line.split()[2:]) for line in cli("log", "--subject", "task.>").stdout.splitlines()]
-        return len(told) >= 4
-
-    asyncio.run(until(all_is_told))
-    words = ("reserved src/a.py", "reservation of src/a.py ended")
-    assert told == [f"{who} {what}" for who in ("alice", "bob") for what in words]
-
-
-def test_the_lease_of_a_reservation_is_renewed_by_every_command(cli: CommandLine, repo: Path) -> None:
-    run(cli, repo, "src", "--lease", "30s")
-    before = result(run(cli, repo, "--list", "--json", agent="bob"))[0]["expires_in"]
-    lease = json.loads(cli("whoami", "--json", agent="alice").stdout)["result"]["claims"]
-    assert lease == ["file.src.=2A=2A"]
-    cli("memory", "set", "k", "1", agent="alice")
-    shown = json.loads(cli("tasks", "file.>", "--json").stdout)["result"]
-    assert shown[0]["owner"] == "alice"
-    assert result(run(cli, repo, "--list", "--json", agent="bob"))[0]["expires_in"] > before - 5
-
-
-def test_a_program_runs_under_its_files_and_they_are_free_when_it_ends(cli: CommandLine, repo: Path) -> None:
-    check = [sys.executable, "-m", "tracecraft_cli", "reserve", "--check", "src/a.py", "-a", "bob", "--session", "s"]
-    assert run(cli, repo, "src", "--exec", "--", *check).returncode == 3
-    assert run(cli, repo, "--check", "src/a.py", agent="bob").returncode == 0
-    assert run(cli, repo, "src", "--exec", "--", "true", agent="bob").returncode == 0
-    assert cli("tasks", "file.>").stdout == ""
-
-
-@pytest.mark.parametrize(
-    "args",
-    [
-        [],
-        ["--all"],
-        ["--staged"],
-        ["--release"],
-        ["--release", "src", "--all"],
-        ["--check"],
-        ["--install-git-hook", "x"],
-        ["--list", "--release", "src"],
-        ["--check", "--list", "src"],
-        ["--install-git-hook", "--uninstall-git-hook"],
-        ["--from-top", "--staged", "--check"],
-        ["--exec"],
-        ["src", "--", "true"],
-    ],
-    ids=" ".join,
-)
-def test_words_that_do_not_go_together_are_refused(cli: CommandLine, repo: Path, args: list[str]) -> None:
-    assert run(cli, repo, *args).returncode == 2
-
-
-# -- commits ------------------------------------------------------------------------------------------------------
-
-
-def commit(
-    cli: CommandLine, folder: Path, *args: str, agent: str = "bob", **env: str
-) -> subprocess.CompletedProcess[str]:
-    return git(folder, "commit", "--message", "Change", *args, env=cli.environment(agent, None, env))
-
-
-def test_a_commit_of_a_held_file_is_refused_by_name_and_no_other(cli: CommandLine, repo: Path) -> None:
-    assert "installed" in run(cli, repo, "--install-git-hook").stdout
-    run(cli, repo, "src/a.py")
-    (repo / "src/b.py").write_text("b")
-    git(repo, "add", ".")
-    assert commit(cli, repo).returncode == 0
-    (repo / "src/a.py").write_text("a")
-    refused = commit(cli, repo, "--all")
-    assert refused.returncode == 1
-    assert "src/a.py is reserved by alice since" in refused.stderr
-    assert "--no-verify" in refused.stderr
-    assert commit(cli, repo, "--all", agent="alice").returncode == 0
-    (repo / "src/a.py").write_text("b")
-    assert commit(cli, repo, "--all", "--no-verify").returncode == 0
-
-
-def test_both_names_of_a_renamed_file_and_a_deleted_one_count(cli: CommandLine, repo: Path) -> None:
-    run(cli, repo, "--install-git-hook")
-    run(cli, repo, "src/a.py", "new.py")
-    git(repo, "mv", "src/a.py", "src/c.py")
-    assert "src/a.py is reserved by alice" in commit(cli, repo).stderr
-    git(repo, "reset", "--quiet", "--hard")
-    git(repo, "mv", "src/b.py", "new.py")
-    assert "new.py is reserved by alice" in commit(cli, repo).stderr
-    git(repo, "reset", "--quiet", "--hard")
-    git(repo, "rm", "--quiet", "src/a.py")
-    assert commit(cli, repo).returncode == 1
-
-
-def test_the_hook_serves_all_worktrees_and_the_first_commit(cli: CommandLine, repo: Path, tmp_path: Path) -> None:
-    git(repo, "worktree", "add", "--quiet", str(tmp_path / "other"))
-    run(cli, tmp_path / "other", "--install-git-hook")
-    run(cli, repo, "src/a.py")
-    (tmp_path / "other/src/a.py").write_text("a")
-    assert commit(cli, tmp_path / "other", "--all").returncode == 1
-    fresh = tmp_path / "fresh"
-    git(tmp_path, "init", "--quiet", str(fresh))
-    (fresh / "src").mkdir()
-    (fresh / "src/a.py").write_text("a")
-    run(cli, fresh, "--install-git-hook")
-    git(fresh, "add", ".")
-    assert commit(cli, fresh).returncode == 1
-    assert commit(cli, fresh, agent="alice").returncode == 0
-
-
-def test_without_a_bus_a_commit_goes_through_and_says_so_unless_strict(cli: CommandLine, repo: Path) -> None:
-    run(cli, repo, "--install-git-hook")
-    (repo / "src/a.py").write_text("a")
-    nowhere = {"TRACECRAFT_SERVER": "nats://127.0.0.1:1"}
-    refused = commit(cli, repo, "--all", TRACECRAFT_RESERVE_STRICT="1", **nowhere)
-    assert refused.returncode == 1
-    assert "no NATS server answers" in refused.stderr
-    done = commit(cli, repo, "--all", **nowhere)
-    assert done.returncode == 0
-    assert "nobody was asked" in done.stderr
-
-
-def test_a_hook_that_was_there_runs_first_and_comes_back(cli: CommandLine, repo: Path) -> None:
-    hooks = repo / "my hooks"
-    git(repo, "config", "core.hooksPath", str(hooks))
-    hooks.mkdir()
-    (hooks / "pre-commit").write_text("#!/bin/sh\necho theirs >&2\n[ ! -e refuse ]\n")
-    (hooks / "pre-commit").chmod(0o755)
-    first = run(cli, repo, "--install-git-hook", "--json")
-    assert result(first)["outcome"] == "installed"
-    assert result(run(cli, repo / "src", "--install-git-hook", "--json"))["outcome"] == "unchanged"
-    (repo / "src/a.py").write_text("a")
-    (repo / "refuse").touch()
-    assert commit(cli, repo, "--all").returncode == 1
-    (repo / "refuse").unlink()
-    done = commit(cli, repo, "--all")
-    assert done.returncode == 0
-    assert "theirs" in done.stderr
-    assert result(run(cli, repo, "--uninstall-git-hook", "--json"))["outcome"] == "removed"
-    assert (hooks / "pre-commit").read_text().endswith("[ ! -e refuse ]\n")
-    assert [path.name for path in hooks.iterdir()] == ["pre-commit"]
-    assert result(run(cli, repo, "--uninstall-git-hook", "--json"))["outcome"] == "absent"
-
-
-def test_there_is_no_hook_outside_of_a_repository(cli: CommandLine, tmp_path: Path) -> None:
-    for form in (["--install-git-hook"], ["--uninstall-git-hook"], ["--check", "--staged"]):
-        done = run(cli, tmp_path, *form)
-        assert done.returncode == 2
-        assert done.stderr == f"tracecraft: {tmp_path} is no git repository: go into one\n", form

@@ -26,11 +26,16 @@ from opentelemetry.sdk.resources import Resource as SdkResource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from tracecraft_core.queries import Tokens
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
     from opentelemetry.trace import Tracer
+
+    from tracecraft.async_session import AsyncSession
+    from tracecraft_core.queries import RunRow, StepRow
 
 TOKEN = "a-token-of-the-tests-only"
 PROTOBUF = "application/x-protobuf"
@@ -112,6 +117,40 @@ def span(
 
 
 _MINUTE_AGO = time.time() - 60
+
+
+def chat(number: int, trace: str, parent: int | str = 0, **more: Any) -> Span:
+    """A model call of 100 tokens in, 40 of them from a cache, and 20 out, 5 of them reasoning."""
+    found = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.usage.input_tokens": 100,
+        "gen_ai.usage.cache_read.input_tokens": 40,
+        "gen_ai.usage.output_tokens": 20,
+        "gen_ai.usage.reasoning.output_tokens": 5,
+    }
+    return span(trace, number, f"chat {number}", found | more, parent=parent, start=number / 1_000, seconds=0.05)
+
+
+CHAT = Tokens(input=60, cache_read=40, output=15, reasoning=5)
+"""What counts of a `chat`."""
+
+
+def times(count: int) -> Tokens:
+    """The tokens of so many calls by `chat`."""
+    return Tokens(**{name: getattr(CHAT, name) * count for name in CHAT.__struct_fields__})
+
+
+def agent(number: int, trace: str, name: str, parent: int | str = 0, **more: Any) -> Span:
+    """An agent that repeats the totals of its children, as agents do."""
+    found = {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.agent.name": name,
+        "gen_ai.usage.input_tokens": 1_000,
+        "gen_ai.usage.output_tokens": 200,
+    }
+    return span(trace, number, f"invoke_agent {name}", found | more, parent=parent, seconds=5.0)
 
 
 def traces(spans: list[Span], project: str, **resource: Any) -> ExportTraceServiceRequest:
@@ -225,6 +264,17 @@ def tracer(where: Where, project: str, *, compressed: bool = True, **resource: s
         assert provider.force_flush()
     finally:
         provider.shutdown()
+
+
+async def steps_of(session: AsyncSession, run: str) -> dict[str, StepRow]:
+    """The steps of a run by name."""
+    return {step.name: step async for step in session.runs.steps(run)}
+
+
+async def only_run(session: AsyncSession) -> RunRow:
+    """The one run of the project."""
+    (run,) = await session.runs.list()
+    return run
 
 
 def _resource(project: str, found: Mapping[str, Any]) -> Resource:
