@@ -43,7 +43,7 @@ class Framework:
     package: str
     """Whose version the table shows."""
     extra: str | None
-    """Of tracecraft: what the adapter needs."""
+    """Of tracecraft: what the adapter needs, if anything."""
     beside: tuple[str, ...] = ()
     """What the tests need besides: clients for the stub model, a version."""
     pinned: bool = True
@@ -68,11 +68,11 @@ FRAMEWORKS: Final = (
         ("agent-framework-openai>=1.17", "agent-framework-orchestrations>=1.4", "agent-framework-anthropic>=1.0.0b1"),
     ),
     Framework("pydantic_ai", "pydantic-ai-slim", "pydantic-ai", ("pydantic-ai-slim[openai,anthropic]",)),
-    Framework("mcp1", "mcp", "mcp", ("mcp<2",), tests="mcp"),
-    Framework("mcp2", "mcp", "mcp", ("mcp>=2",), tests="mcp"),
-    Framework("codex", "openai-codex", "mcp", ("openai-codex>=0.163",)),
+    Framework("mcp1", "mcp", None, ("mcp<2", "jsonschema"), tests="mcp"),
+    Framework("mcp2", "mcp", None, ("mcp>=2", "jsonschema"), tests="mcp"),
+    Framework("codex", "openai-codex", None, ("openai-codex>=0.163",)),
     # Both programs in one place, for `make coding-agents`.
-    Framework("coding_agents", "openai-codex", "mcp", ("openai-codex>=0.163", "claude-agent-sdk>=0.2.187")),
+    Framework("coding_agents", "openai-codex", None, ("openai-codex>=0.163", "claude-agent-sdk>=0.2.187")),
 )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -10,7 +12,9 @@ import pytest
 
 pytest.importorskip("mcp")
 
-from tests.frameworks.mcp_client import Client, Refused, bare, connect, outcome
+import mcp
+
+from tests.frameworks.mcp_client import ARGV, Client, Refused, bare, connect, outcome
 from tracecraft import AsyncSession
 from tracecraft.integrations.toolbox import TOOLS
 from tracecraft.integrations.toolbox.bounds import RESULT
@@ -264,6 +268,21 @@ async def test_prompts_tell_a_model_which_tools_to_use() -> None:
         assert "Change nothing" in (await client.session.get_prompt("standup")).messages[0].content.text
         with pytest.raises(Exception, match="there is no prompt 'sudo'"):
             await client.session.get_prompt("sudo")
+
+
+@pytest.mark.skipif(not hasattr(mcp, "Client"), reason="mcp 1.x knows no revision without a handshake")
+async def test_a_client_that_begins_without_a_handshake_is_served_too() -> None:
+    environment = {**os.environ, "TRACECRAFT_AGENT": "a"}
+    server = mcp.StdioServerParameters(command=sys.executable, args=list(ARGV), env=environment)
+    async with mcp.Client(server) as client:
+        assert client.protocol_version == "2026-07-28"
+        assert "claim() a task before you work on it" in client.instructions
+        assert [tool.name for tool in (await client.list_tools()).tools] == NAMES
+        assert (await client.call_tool("whoami", {})).structured_content["agent"] == "a"
+        assert len((await client.list_resources()).resources) == 3
+        assert "Change nothing" in (await client.get_prompt("standup")).messages[0].content.text
+        contents = (await client.read_resource("tracecraft://tasks")).contents
+        assert json.loads(contents[0].text)["tasks"] == []
 
 
 def test_a_blocking_call_gives_signs_of_life() -> None:

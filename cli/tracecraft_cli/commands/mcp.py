@@ -14,8 +14,8 @@ def command(common: Common) -> None:
     """Serve the Model Context Protocol on standard input and output.
 
     For the configuration of an MCP client; a person has no use for it. The client's model gets 16 tools (claim,
-    complete, send, inbox, wait, memory, reserve, log, …), resources and prompts. Needs the package mcp, 1.10 to 2.x:
-    pip install 'tracecraft-nats[mcp]'. It connects to the bus at the first call, and ends when its input is closed.
+    complete, send, inbox, wait, memory, reserve, log, …), resources and prompts. It answers at once, connects to
+    the bus at the first call, and ends when its input is closed.
 
     Example: tracecraft mcp --agent writer
     """
@@ -28,6 +28,5 @@ def _serve(common: Common) -> None:
 
     from tracecraft_cli.mcp import server
 
-    server.check()
     logging.basicConfig(format="tracecraft mcp: %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     asyncio.run(server.serve(common.flags))

@@ -1,4 +1,4 @@
-"""`Service`: the answers to a client, as JSON of the protocol, whichever version of the mcp package carries them."""
+"""`Service`: the answers to a client, as JSON of the protocol."""
 
 # ruff: noqa: TID253 - the server imports this module when it runs
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tracecraft.integrations.toolbox import PROTOCOL, TOOLS, ToolProblem, as_text
 from tracecraft.integrations.toolbox.problem import INVALID_ARGUMENTS, NOT_FOUND
 from tracecraft_cli.mcp import prompts, resources
+from tracecraft_cli.mcp.rpc import BROKEN, WRONG, Unanswerable
 from tracecraft_cli.mcp.seat import Seat
 
 if TYPE_CHECKING:
@@ -28,18 +29,8 @@ HEARTBEAT_S: Final = 5.0
 
 NOT_THERE: Final = -32002
 """Error code of the protocol: no such resource."""
-WRONG: Final = -32602
-"""Error code of JSON-RPC: invalid parameters."""
-BROKEN: Final = -32603
-"""Error code of JSON-RPC: internal error."""
-
-
-class Unanswerable(Exception):
-    """A request that gets an error of the protocol. Attributes: ``code``, ``message``."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
+WARM_UP_S: Final = 0.1
+"""Seconds after the tools were asked for, by which their list is on its way."""
 
 
 class Service:
@@ -52,7 +43,7 @@ class Service:
     async def tools(self) -> dict[str, Any]:
         """``tools/list``; afterwards there is time to load what the first call needs."""
         if self._warming is None:
-            self._warming = asyncio.create_task(asyncio.to_thread(_warm_up))
+            self._warming = asyncio.create_task(_warm_up())
         return {"tools": [_described(tool) for tool in TOOLS]}
 
     async def call(
@@ -159,6 +150,11 @@ def _longest(arguments: Mapping[str, Any]) -> float:
     return float(max(given, default=WAIT_S))
 
 
-def _warm_up() -> None:
+async def _warm_up() -> None:
+    await asyncio.sleep(WARM_UP_S)
+    await asyncio.to_thread(_load)
+
+
+def _load() -> None:
     import tracecraft.async_session
     import tracecraft.integrations.toolbox.verbs  # noqa: F401

@@ -24,7 +24,7 @@ CHUNK: Final = 64 * 1024
 
 
 class Wire:
-    """The client's end, in the shape of the two text files that the mcp package reads and writes."""
+    """The client's end: lines to iterate over, and `write`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -46,9 +46,6 @@ class Wire:
     async def write(self, text: str) -> None:
         """Send a whole line; a client that is gone hears nothing, and that is noticed elsewhere."""
         await asyncio.to_thread(self._send, text.encode())
-
-    async def flush(self) -> None:
-        """Everything was sent by `write`."""
 
     def _send(self, data: bytes) -> None:
         try:
