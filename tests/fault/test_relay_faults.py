@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -219,6 +220,116 @@ def test_output_for_which_the_workspace_has_no_room_is_cut_and_said_to_be(small_
     assert 0 < len(done.stdout) < 200_000
 
 
+@pytest.fixture
+def small_home(sandbox: Sandbox) -> Iterator[Path]:
+    """What a relay remembers, on a small disk; skips when we may not mount one."""
+    place = home(sandbox.workspace)
+    place.mkdir(mode=0o700, parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", str(place)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root can mount a small disk")
+    try:
+        yield place
+    finally:
+        sandbox.close()
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """A file that leaves no room beside it."""
+    path = folder / "fill"
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    assert shutil.disk_usage(folder).free == 0
+    return path
+
+
+def test_a_receipt_that_found_no_room_is_given_when_there_is_some(small_workspace: Sandbox) -> None:
+    sandbox = small_workspace
+    relay = sandbox.relay()
+    relay.pause()
+    ids = [sandbox.forge(command=["memory", "incr"], arguments=["n"]) for _ in range(2)]
+    full = fill(sandbox.workspace)
+    relay.resume()
+    sandbox.until(lambda: [one["state"] for one in sandbox.status().values()] == ["owed"] * 2)
+    assert value(sandbox, "n") == 2
+    full.unlink()
+    answers = [sandbox.answer(id_) for id_ in ids]
+    assert [(one.state, one.exit_code, one.truncated) for one in answers] == [("acked", 0, False)] * 2
+    assert [sandbox.status()[id_]["stdout"] for id_ in ids] == ["1\n", "2\n"]
+    assert (value(sandbox, "n"), sandbox.taken()) == (2, [])
+
+
+def test_a_receipt_whose_output_was_removed_meanwhile_is_given_all_the_same(small_workspace: Sandbox) -> None:
+    sandbox = small_workspace
+    relay = sandbox.relay()
+    relay.pause()
+    id_ = sandbox.forge(command=["memory", "incr"], arguments=["n"])
+    full = fill(sandbox.workspace)
+    relay.resume()
+    sandbox.until(lambda: sandbox.status()[id_]["state"] == "owed")
+    (sandbox.folder / papers.ANSWERS / f"{id_}{papers.OUT}").unlink()
+    full.unlink()
+    answer = sandbox.answer(id_)
+    assert (answer.state, answer.exit_code, answer.truncated) == ("acked", 0, True)
+
+
+def test_a_receipt_that_a_killed_relay_still_owed_is_given_by_the_next_one(small_workspace: Sandbox) -> None:
+    sandbox = small_workspace
+    relay = sandbox.relay()
+    relay.pause()
+    id_ = sandbox.forge(command=["memory", "incr"], arguments=["n"])
+    full = fill(sandbox.workspace)
+    relay.resume()
+    sandbox.until(lambda: sandbox.status()[id_]["state"] == "owed")
+    relay.kill()
+    full.unlink()
+    sandbox.relay()
+    answer = sandbox.answer(id_)
+    assert (answer.state, answer.exit_code, value(sandbox, "n")) == ("acked", 0, 1)
+
+
+def test_who_waits_is_not_left_waiting_for_a_receipt_that_has_no_room(small_workspace: Sandbox) -> None:
+    sandbox = small_workspace
+    relay = sandbox.relay()
+    client = sandbox.popen("wait-for", "T")
+    sandbox.until(lambda: [one for one in sandbox.status().values() if one["state"] == "running"])
+    [id_] = sandbox.status()
+    full = fill(sandbox.workspace)
+    sandbox.outside("task", "add", "T")
+    sandbox.outside("claim", "T")
+    sandbox.outside("complete", "T")
+    _, stderr = client.communicate(timeout=60)
+    assert (client.returncode, "has the receipt" in stderr) == (69, True), stderr
+    full.unlink()
+    assert sandbox.answer(id_).exit_code == 0
+    relay.stop()
+
+
+@pytest.mark.parametrize("once", [True, False], ids=["once", "on-and-on"])
+def test_what_a_relay_cannot_remember_it_does_not_begin(sandbox: Sandbox, small_home: Path, once: bool) -> None:
+    ids = [queued(sandbox("memory", "set", "k", str(number))) for number in range(2)]
+    Ledger.open(sandbox.workspace).close()
+    (small_home / "ledger.jsonl").write_bytes(b"\n" * 4096)  # another entry needs another page of the disk
+    full = fill(small_home)
+    if once:
+        done = sandbox.outside("relay", str(sandbox.workspace), "--once")
+        assert (done.returncode, "no room" in done.stderr) == (0, True), done.stderr
+        assert sandbox.waiting() == ids
+    else:
+        sandbox.relay()
+        sandbox.until(lambda: sandbox.taken() == ids)
+    assert value(sandbox, "k") is None
+    full.unlink()
+    if once:
+        sandbox.relay()
+    assert [sandbox.answer(id_).state for id_ in ids] == ["acked"] * 2
+    assert value(sandbox, "k") == 1, "in their order"
+
+
 def test_a_folder_that_cannot_be_one_is_told(sandbox: Sandbox) -> None:
     sandbox.folder.parent.mkdir()
     sandbox.folder.write_text("no folder", encoding="utf-8")
@@ -383,10 +494,14 @@ class Forged:
         intent = json.dumps({"id": id_, "path": str(path), "name": "stolen", "agent": AGENT})
         (self.path / spool.UPLOADS / f"{id_}.json").write_text(intent, encoding="utf-8")
 
-    def left(self) -> str:
-        """The process is gone; what a relay says of it."""
+    def release(self) -> None:
+        """The process is gone."""
         self._journal.close()
         self._held.release()
+
+    def left(self) -> str:
+        """The process is gone; what a relay says of it."""
+        self.release()
         done = self.sandbox.outside("relay", str(self.sandbox.workspace), "--once")
         assert done.returncode == 0, done.stderr
         return done.stderr
@@ -397,6 +512,24 @@ async def test_what_is_recorded_honestly_is_delivered(sandbox: Sandbox, nats: Na
     forged.record()
     assert "1 events and 0 files of run r1 delivered" in forged.left()
     assert len(await logged(nats.url, sandbox.outside.project)) == 1
+
+
+async def test_what_is_recorded_waits_until_the_relay_has_room_for_it(
+    sandbox: Sandbox, small_home: Path, nats: NatsServer
+) -> None:
+    relay = sandbox.relay()
+    full = fill(small_home)
+    forged = Forged(sandbox)
+    for _ in range(2_000):
+        forged.record()
+    forged.release()
+    assert relay.process.stderr is not None
+    while "waits until there is room" not in (line := relay.process.stderr.readline()):
+        assert line, "the relay has ended"
+    full.unlink()
+    sandbox.until(lambda: not forged.path.exists())
+    assert "2000 events and 0 files of run r1 delivered" in relay.stop()
+    assert len(await logged(nats.url, sandbox.outside.project)) == 2_000
 
 
 @pytest.mark.parametrize(

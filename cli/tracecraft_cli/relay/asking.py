@@ -52,7 +52,12 @@ def divert(common: Common, context: click.Context) -> None:
 
     def work() -> None:
         nonlocal code
-        resolved = settings.load(common.flags)
+        try:
+            resolved = settings.load(common.flags)
+        except UsageError:
+            if ("--staged", None) in options:
+                return  # it knows what becomes of a commit then
+            raise
         if sandbox.inside() or not answers(resolved):
             code = _ask(common, resolved, command, options, _arguments(context))
 

@@ -23,7 +23,7 @@ from tracecraft.recording import spool
 from tracecraft.recording.intent import Intent
 from tracecraft.recording.reader import Reader, load
 from tracecraft.recording.takeover import deliver_spools
-from tracecraft_cli.relay.folder import Folder, Suspicious
+from tracecraft_cli.relay.folder import NO_ROOM, Folder, Suspicious
 from tracecraft_core import names, subjects
 from tracecraft_core.errors import TracecraftError
 from tracecraft_core.run_events import EVENTS
@@ -52,6 +52,8 @@ class Drain:
         self._stage = place / "spool"
         self._refused: set[str] = set()
         """Writers that are not looked at again."""
+        self._waiting: set[str] = set()
+        """Writers for which there was no room, and of which it was said."""
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
@@ -105,10 +107,21 @@ class Drain:
                 new.rename(to)
             folder.discard(writer)
         except (OSError, Suspicious, TracecraftError, msgspec.MsgspecError, ValueError) as error:
-            self._refused.add(f"{run}/{writer}")
-            self._told(f"what {writer} has recorded of run {run} is not delivered: {error}")
+            self._put_off(f"{run}/{writer}", error)
         finally:
             shutil.rmtree(self._stage / _NEW, ignore_errors=True)
+
+    def _put_off(self, which: str, error: Exception) -> None:
+        """Tell, once, that something is not delivered, and look at it again only when it lacks nothing but room."""
+        waits = isinstance(error, OSError) and error.errno in NO_ROOM
+        if not waits:
+            self._refused.add(which)
+        if not waits or which not in self._waiting:
+            run, _, writer = which.partition("/")
+            words = "waits until there is room" if waits else "is not delivered"
+            self._told(f"what {writer} has recorded of run {run} {words}: {error}")
+        if waits:
+            self._waiting.add(which)
 
     def _check(self, path: Path, run: str, writer: str) -> None:
         """Only what a writer of this run could have left. Raises `Suspicious`, `InvalidName`."""
@@ -119,7 +132,8 @@ class Drain:
             raise Suspicious(f"{spool.OWNER} speaks of another writer")
         if owner.project not in (self._settings.project, DEFAULT_PROJECT):
             raise Suspicious(f"it is for project {owner.project!r}, this relay for {self._settings.project}")
-        owner = msgspec.structs.replace(owner, project=self._settings.project, server=self._settings.server)
+        goal = Destination.of(self._settings)
+        owner = msgspec.structs.replace(owner, project=self._settings.project, server=goal.server, stack=goal.stack)
         (path / spool.OWNER).write_bytes(msgspec.json.encode(owner))
         self._check_records(path)
         for intent in sorted((path / spool.UPLOADS).glob("*.json")):

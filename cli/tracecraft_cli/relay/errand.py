@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_cli.relay import papers, policy
-from tracecraft_cli.relay.child import Child
-from tracecraft_cli.relay.folder import Suspicious
+from tracecraft_cli.relay.child import MAX_REST, Child
+from tracecraft_cli.relay.debt import Debt
+from tracecraft_cli.relay.folder import NO_ROOM, Suspicious
 from tracecraft_cli.relay.ledger import Entry
 from tracecraft_cli.relay.papers import Answer
 from tracecraft_core.errors import TracecraftError
@@ -35,6 +36,8 @@ LONGEST_WAIT_S: Final = 24 * 3600.0
 """The same for one that waits for others."""
 LOOK_S: Final = 0.1
 """Seconds between two looks whether somebody still wants it."""
+ROOM_S: Final = 1.0
+"""Seconds between two looks whether the disks have room again."""
 AT_ONCE: Final = 64
 """Commands that run together; those that wait for others count too."""
 UNKNOWN: Final = "the relay was killed while it ran this"
@@ -67,20 +70,36 @@ class Errand:
         self.agent = who["TRACECRAFT_AGENT"]
         self._env = {**means.environment, **who}
         self._begun = False
+        self.starved = False
+        """It waits for room to begin in; what is queued may."""
+        self.debt: Debt | None = None
+        """How it ended, and what it still has to get."""
 
     async def run(self, before: asyncio.Task[None] | None) -> None:
         """Do it, when ``before`` is over; whatever happens, there is an answer."""
         try:
             if before is not None:
                 await asyncio.wait({before})
-            async with self._means.slots:
-                await self._answer()
+            while not await self._try():  # noqa: ASYNC110  # nobody tells us when a disk has room again
+                await asyncio.sleep(ROOM_S)
         except (OSError, Suspicious, TracecraftError) as error:
             self._end("refused", 1, str(error))
         except asyncio.CancelledError:
             if not self._begun:
                 self._means.spot.put_back(self.request.id)  # the next relay does it
             raise
+
+    async def _try(self) -> bool:
+        """Do it; ``False`` when a disk is full and nobody waits for it: what cannot be remembered is not begun."""
+        try:
+            async with self._means.slots:
+                await self._answer()
+        except OSError as error:
+            if self._begun or self.request.wait or error.errno not in NO_ROOM:
+                raise
+            self.starved = True
+            return False
+        return True
 
     async def _answer(self) -> None:
         if self.request.wait and self._means.spot.deserted(self.request.id):
@@ -95,9 +114,9 @@ class Errand:
         except asyncio.CancelledError:
             await loop.run_in_executor(self._means.threads, child.stop)
             code = await over
-            self._end("cancelled", code, "the relay was stopped while it ran this")
+            self._end("cancelled", code, "the relay was stopped while it ran this", child)
             raise
-        self._end("cancelled" if why else "acked", code, why, truncated=child.truncated)
+        self._end("cancelled" if why else "acked", code, why, child)
 
     async def _attend(self, over: asyncio.Future[int], child: Child) -> str | None:
         """Until it has ended; why it was ended, if it was."""
@@ -129,40 +148,36 @@ class Errand:
         argv = policy.argv(self.request, str(attached) if attached else None)
         out, err = means.spot.outputs(id_)
         try:
-            means.ledger.enter(self._entry("running"))
+            means.ledger.enter(self._entry())
             self._begun = True
-            return Child(argv, self._env, means.ledger.cwd(), stdin, out, err)
+            most_rest = 0 if self.request.wait else MAX_REST  # who waits is told now
+            return Child(argv, self._env, means.ledger.cwd(), stdin, out, err, most_rest)
         except BaseException:
             os.close(out)
             os.close(err)
             raise
 
-    def _end(self, state: State, code: int, message: str | None, *, truncated: bool = False) -> None:
-        """Enter how it ended, and answer."""
-        try:
-            self._means.ledger.enter(self._entry(state, code))
-            answer = Answer(
-                id=self.request.id,
-                state=state,
-                exit_code=code,
-                command=" ".join(self.request.command),
-                agent=self.agent,
-                message=message,
-                queued_at=self.request.time,
-                ended_at=time.time(),
-                truncated=truncated,
-            )
-            self._means.spot.answer(answer)
-        except (OSError, Suspicious) as error:
-            logger.warning("the answer to %s cannot be given: %s", self.request.id, error)
-            self._means.spot.forget(self.request.id)  # so that its client does not wait for it
-        shutil.rmtree(self._means.ledger.place / "work" / self.request.id, ignore_errors=True)
-
-    def _entry(self, state: State, code: int = 0) -> Entry:
-        command = " ".join(self.request.command)
-        return Entry(
-            id=self.request.id, state=state, exit_code=code, command=command, agent=self.agent, time=time.time()
+    def _end(self, state: State, code: int, message: str | None, child: Child | None = None) -> None:
+        """Enter how it ended, and answer; what there is no room for now is owed."""
+        answer = Answer(
+            id=self.request.id,
+            state=state,
+            exit_code=code,
+            command=" ".join(self.request.command),
+            agent=self.agent,
+            message=message,
+            queued_at=self.request.time,
+            ended_at=time.time(),
+            truncated=child is not None and child.truncated,
         )
+        rest = {} if child is None else dict(zip((papers.OUT, papers.ERR), child.rest(), strict=True))
+        shutil.rmtree(self._means.ledger.place / "work" / self.request.id, ignore_errors=True)
+        self.debt = Debt(self._means.spot, self._means.ledger, answer, rest)
+        self.debt.pay()
+
+    def _entry(self) -> Entry:
+        command = " ".join(self.request.command)
+        return Entry(id=self.request.id, state="running", command=command, agent=self.agent, time=time.time())
 
 
 def _file_name(name: str) -> str:

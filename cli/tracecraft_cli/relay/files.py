@@ -11,10 +11,9 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from tracecraft import repository
-from tracecraft_cli import git_facts
-from tracecraft_cli.output import emit, note
+from tracecraft_cli import commit_guard, git_facts
+from tracecraft_cli.output import emit
 from tracecraft_cli.relay import policy
-from tracecraft_cli.relay.outcomes import FolderTrouble, NoRelay, RelaySilent
 from tracecraft_core import globs
 
 if TYPE_CHECKING:
@@ -41,12 +40,8 @@ def check_commit(ask: Callable[[list[str]], int], *, strict: bool, as_json: bool
     staged = [os.fsencode(path).decode("utf-8", "replace") for path in git_facts.staged_files()]
     if not staged:
         emit(as_json, {"free": []}, None)
-    try:
+    with commit_guard.unasked(strict):
         for start in range(0, len(staged), AT_ONCE):
             if code := ask(staged[start : start + AT_ONCE]):
                 return code
-    except (NoRelay, FolderTrouble, RelaySilent) as error:
-        if strict:
-            raise
-        note(f"tracecraft: nobody was asked whether these files are reserved, the commit goes on: {error}")
     return 0

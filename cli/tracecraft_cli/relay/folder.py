@@ -7,6 +7,7 @@ Files must be regular, ours, and have one name only: a hard link or a pipe may b
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import secrets
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 
 MANY: Final = 2_000
 """Most names of a folder that are looked at."""
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+"""What a full disk says, or one of which we have had our share."""
 _DEPTH: Final = 16
 """Most folders inside of each other."""
 _PIECE: Final = 1 << 20
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ADD: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -133,6 +137,19 @@ class Folder:
             self.discard(new)
             raise
 
+    def add(self, name: str, content: bytes) -> None:
+        """Write all of this at the end of a file, or nothing. Raises ``OSError``, `Suspicious`."""
+        try:
+            descriptor = os.open(name, _ADD, dir_fd=self.descriptor)
+        except OSError as error:
+            raise _translated(name, error) from None
+        try:
+            found = os.fstat(descriptor)
+            _check(name, found, found.st_size)
+            append(descriptor, content)
+        finally:
+            os.close(descriptor)
+
     def move(self, name: str, to: Folder, new: str | None = None) -> bool:
         """Rename something into another folder; ``False`` when it is gone. Raises ``OSError``."""
         try:
@@ -197,6 +214,18 @@ def _pieces(descriptor: int) -> Iterator[bytes]:
         yield piece
 
 
+def append(descriptor: int, content: bytes) -> None:
+    """Write all of this at the end of an open file, down to the disk, or nothing. Raises ``OSError``."""
+    before = os.fstat(descriptor).st_size
+    try:
+        while content:
+            content = content[os.write(descriptor, content) :]
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise
+
+
 def _check(name: str, found: os.stat_result, limit: int) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise Suspicious(f"{name} is no regular file")
@@ -209,8 +238,6 @@ def _check(name: str, found: os.stat_result, limit: int) -> None:
 
 
 def _translated(name: str, error: OSError) -> Exception:
-    import errno
-
     if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.ENOTDIR):
         return Suspicious(f"{name} is a link, or no file")
     return error

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from tracecraft_cli.relay.folder import append
 from tracecraft_cli.relay.papers import State  # noqa: TC001  # msgspec reads it
 from tracecraft_core.errors import Refused
 from tracecraft_core.settings import state_dir
@@ -57,7 +58,7 @@ class Ledger:
         self._lock = lock
         self._known: dict[str, Entry] = {}
         self._load()
-        self._file = (place / _LEDGER).open("ab")
+        self._file = os.open(place / _LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     @classmethod
     def open(cls, workspace: Path) -> Ledger:
@@ -76,7 +77,7 @@ class Ledger:
 
     def close(self) -> None:
         """Another relay may come."""
-        self._file.close()
+        os.close(self._file)
         os.close(self._lock)
 
     def known(self, id_: str) -> Entry | None:
@@ -88,10 +89,8 @@ class Ledger:
         return [entry for entry in self._known.values() if entry.state == "running"]
 
     def enter(self, entry: Entry) -> None:
-        """Enter it, down to the disk. Raises ``OSError``."""
-        self._file.write(msgspec.json.encode(entry) + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Enter it, down to the disk. Raises ``OSError``; then nothing of it is there."""
+        append(self._file, msgspec.json.encode(entry) + b"\n")
         self._known[entry.id] = entry
 
     def work(self, id_: str) -> Path:

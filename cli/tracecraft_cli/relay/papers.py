@@ -8,6 +8,7 @@
   requests/<id>/attached      the file, or folder, that it is given
   requests/<id>/client        locked by the client for as long as it waits
   taken/<id>/                 the relay has it: the same folder, renamed by the relay
+  taken/.owed-<id>/           it is over, and there was no room for its receipt
   answers/<id>.out, .err      what the command prints, as it prints it
   answers/<id>.json           `Answer`: the receipt, when it is over
   spool/                      what runs have recorded (docs/how-to/track-a-run.md)
@@ -36,6 +37,7 @@ CLIENT: Final = "client"
 OUT: Final = ".out"
 ERR: Final = ".err"
 RECEIPT: Final = ".json"
+OWED: Final = ".owed-"
 
 BEAT_S: Final = 1.0
 """Seconds between two beats of a relay."""
@@ -54,9 +56,9 @@ MAX_FILES: Final = 1_000
 ID: Final = re.compile(r"[0-9]{16}-[0-9a-f]{12}")
 """Microseconds since 1970, so that requests sort by time, and chance."""
 
-State: TypeAlias = Literal["queued", "running", "acked", "refused", "cancelled", "unknown"]
-"""What became of a request. ``acked``: it was run, and the exit code says how it went; ``unknown``: the relay died
-meanwhile, it may or may not have been done."""
+State: TypeAlias = Literal["queued", "running", "owed", "acked", "refused", "cancelled", "unknown"]
+"""What became of a request. ``owed``: it is over, and its receipt comes when there is room for it; ``acked``: it was
+run, and the exit code says how it went; ``unknown``: the relay died meanwhile, it may or may not have been done."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

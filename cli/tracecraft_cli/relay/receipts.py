@@ -16,10 +16,11 @@ from tracecraft_core.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tracecraft_cli.relay.papers import Answer, Request
+    from tracecraft_cli.relay.papers import Answer, Request, State
 
 OUTPUT: Final = 4_000
 """Most characters of what a command has printed that are shown with its receipt."""
+OWED: Final = "it is over; its receipt comes when the workspace has room for it"
 
 
 def show(as_json: bool, workspace: Path) -> None:
@@ -38,8 +39,9 @@ def show(as_json: bool, workspace: Path) -> None:
 def _show(as_json: bool, spot: Spot) -> None:
     beat = spot.last_beat() if spot.alive() else None
     found = [_done(spot, answer) for answer in spot.receipts()]
-    for ids, taken in ((spot.taken(), True), (spot.waiting(), False)):
-        found += [_standing(id_, spot.standing(id_, taken=taken), taken) for id_ in ids]
+    standing: dict[State, list[str]] = {"running": spot.taken(), "owed": spot.owed(), "queued": spot.waiting()}
+    for state, ids in standing.items():
+        found += [_standing(id_, spot.standing(id_, state), state) for id_ in ids]
     found.sort(key=lambda one: str(one["request"]))
     relay = {"pid": beat.pid, "host": beat.host, "project": beat.project, "agent": beat.agent} if beat else None
     result = {"workspace": str(spot.workspace), "relay": relay, "requests": found}
@@ -76,14 +78,14 @@ def _done(spot: Spot, answer: Answer) -> dict[str, Any]:
     }
 
 
-def _standing(id_: str, request: Request | None, taken: bool) -> dict[str, Any]:
+def _standing(id_: str, request: Request | None, state: State) -> dict[str, Any]:
     return {
         "request": id_,
-        "state": "running" if taken else "queued",
+        "state": state,
         "agent": request.agent if request else None,
         "command": " ".join(request.command) if request else "?",
         "exit_code": None,
-        "message": None,
+        "message": OWED if state == "owed" else None,
         "queued_at": _moment(request.time) if request else None,
         "ended_at": None,
         "stdout": "",

@@ -14,11 +14,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from tracecraft_cli.relay import errand, papers
+from tracecraft_cli.relay.debt import Debt
 from tracecraft_cli.relay.drain import Drain
 from tracecraft_cli.relay.errand import Errand, Means
 from tracecraft_cli.relay.folder import Suspicious
-from tracecraft_cli.relay.ledger import Entry, Ledger
+from tracecraft_cli.relay.ledger import Ledger
 from tracecraft_cli.relay.papers import Answer, Beat
 from tracecraft_cli.relay.spot import Spot
 from tracecraft_core import contexts, sandbox, settings
@@ -82,7 +85,8 @@ class _Relay:
         self._means, self._told = means, told
         self._spot, self._ledger = means.spot, means.ledger
         self._drain = Drain(means.spot, means.ledger.place, resolved, told)
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands: dict[asyncio.Task[None], Errand] = {}
+        self._debts: list[Debt] = []
         self._last: dict[str, asyncio.Task[None]] = {}
         """By agent, the errand that the next one waits for."""
         self._trouble = ""
@@ -92,7 +96,7 @@ class _Relay:
         beating = asyncio.create_task(self._beat())
         draining = asyncio.create_task(_nothing() if once else self._drain.run())
         try:
-            while self._look() or self._errands or not once:  # noqa: ASYNC110  # nobody wakes us: it is a folder
+            while self._look() or self._moves() or not once:  # noqa: ASYNC110  # nobody wakes us: it is a folder
                 await asyncio.sleep(LOOK_S)
             await self._drain.once()
         finally:
@@ -100,6 +104,7 @@ class _Relay:
             for task in [beating, *self._errands]:
                 task.cancel()
             await asyncio.gather(beating, *self._errands, return_exceptions=True)
+            self._pay()
             await asyncio.wait({draining}, timeout=PATIENCE_S)
             draining.cancel()
             with contextlib.suppress(OSError):
@@ -114,7 +119,13 @@ class _Relay:
                 self._spot.renew()
                 self._spot.beat(beat)
                 self._spot.prune()
+            self._pay()
             await asyncio.sleep(papers.BEAT_S)
+
+    def _moves(self) -> bool:
+        """Whether something is under way that does not wait for room, nor behind what does."""
+        starved = {one.agent for one in self._errands.values() if one.starved}
+        return any(one.agent not in starved for one in self._errands.values())
 
     @contextlib.contextmanager
     def _in_words(self, what: str) -> Iterator[None]:
@@ -133,11 +144,9 @@ class _Relay:
     def _recover(self) -> None:
         """Answer for what was under way when a relay was killed; what it had not begun waits again."""
         for entry in self._ledger.begun():
-            now = time.time()
-            self._ledger.enter(
-                Entry(id=entry.id, state="unknown", exit_code=69, command=entry.command, agent=entry.agent, time=now)
-            )
-        for id_ in self._spot.taken():
+            with self._in_words("what this relay remembers"):
+                self._ledger.enter(msgspec.structs.replace(entry, state="unknown", exit_code=69, time=time.time()))
+        for id_ in [*self._spot.taken(), *self._spot.owed()]:
             with self._in_words(id_):
                 self._recover_one(id_)
         shutil.rmtree(self._ledger.place / "work", ignore_errors=True)
@@ -149,18 +158,33 @@ class _Relay:
         elif self._spot.answered(id_):
             self._spot.forget(id_)
         else:
-            message = f"{errand.UNKNOWN}: it may or may not have been done" if entry.state == "unknown" else None
+            unknown = entry.state in ("unknown", "running")
+            message = f"{errand.UNKNOWN}: it may or may not have been done" if unknown else None
             answer = Answer(
                 id=id_,
-                state=entry.state,
-                exit_code=entry.exit_code,
+                state="unknown" if unknown else entry.state,
+                exit_code=69 if unknown else entry.exit_code,
                 command=entry.command,
                 agent=entry.agent,
                 message=message,
                 ended_at=time.time(),
             )
-            self._spot.answer(answer)
+            self._owe(Debt(self._spot, self._ledger, answer))
             self._told(f"{id_}  {entry.command}: {message or entry.state}")
+
+    # -- receipts that had no room -------------------------------------------------------------------------------
+
+    def _owe(self, debt: Debt) -> None:
+        if not debt.pay():
+            self._debts.append(debt)
+            self._told(f"{debt.answer.id}: its receipt waits until there is room: {debt.trouble}")
+
+    def _pay(self) -> None:
+        """Give the receipts for which there is room by now."""
+        paid = [debt for debt in self._debts if debt.pay()]
+        for debt in paid:
+            self._debts.remove(debt)
+            self._told(f"{debt.answer.id}: has its receipt now")
 
     # -- requests ------------------------------------------------------------------------------------------------
 
@@ -186,27 +210,29 @@ class _Relay:
             self._refuse(id_, str(error))
             return
         task = asyncio.create_task(one.run(self._last.get(one.agent)))
-        self._errands.add(task)
+        self._errands[task] = one
         if not one.blocks:
             self._last[one.agent] = task
         task.add_done_callback(lambda task: self._done(task, one))
 
     def _done(self, task: asyncio.Task[None], one: Errand) -> None:
-        self._errands.discard(task)
+        del self._errands[task]
         if self._last.get(one.agent) is task:
             del self._last[one.agent]
-        entry = self._ledger.known(one.request.id)
         if not task.cancelled() and task.exception():
             logger.error("the request %s failed", one.request.id, exc_info=task.exception())
-        elif entry is not None:
-            self._told(f"{entry.id}  {entry.agent}  {entry.command}: {entry.state}, exit code {entry.exit_code}")
+        elif one.debt is not None:
+            answer = one.debt.answer
+            self._told(f"{answer.id}  {answer.agent}  {answer.command}: {answer.state}, exit code {answer.exit_code}")
+            if not one.debt.paid:
+                self._owe(one.debt)
+        elif one.starved:
+            self._told(f"{one.request.id} stays queued: there is no room to do it in")
 
     def _refuse(self, id_: str, reason: str) -> None:
         now = time.time()
         answer = Answer(id=id_, state="refused", exit_code=1, command="", message=reason, ended_at=now)
-        with self._in_words(id_):
-            self._ledger.enter(Entry(id=id_, state="refused", exit_code=1, time=now))
-            self._spot.answer(answer)
+        self._owe(Debt(self._spot, self._ledger, answer))
         self._told(f"{id_}: refused, {reason}")
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tracecraft_cli.relay.papers import State
+
 TORN_S: Final = 3600.0
 """Seconds after which a request that is not whole never will be."""
 KEPT: Final = 500
@@ -82,6 +84,15 @@ class Spot:
         """Ids of requests that a relay has taken."""
         return [name for name in self._taken.names() if papers.ID.fullmatch(name)]
 
+    def owe(self, id_: str) -> None:
+        """Lay a request aside that is over and has no receipt yet: nobody waits for it. Raises ``OSError``."""
+        self._taken.move(id_, self._taken, f"{papers.OWED}{id_}")
+
+    def owed(self) -> list[str]:
+        """Ids of requests that are over and have no receipt yet."""
+        names = (name.removeprefix(papers.OWED) for name in self._taken.names() if name.startswith(papers.OWED))
+        return [name for name in names if papers.ID.fullmatch(name)]
+
     def request(self, id_: str) -> Request:
         """A request that is ours. Raises ``OSError``, `Suspicious`."""
         with self._of(id_) as folder:
@@ -118,6 +129,7 @@ class Spot:
     def forget(self, id_: str) -> None:
         """The request is over."""
         self._taken.discard(id_)
+        self._taken.discard(f"{papers.OWED}{id_}")
 
     @contextlib.contextmanager
     def _of(self, id_: str) -> Iterator[Folder]:
@@ -134,6 +146,10 @@ class Spot:
         except OSError:
             os.close(out)
             raise
+
+    def add(self, name: str, content: bytes) -> None:
+        """Write all of this at the end of an output, or nothing. Raises ``OSError``, `Suspicious`."""
+        self._answers.add(name, content)
 
     def answer(self, answer: Answer) -> None:
         """Give an answer, and forget the request. Raises ``OSError``."""
@@ -157,10 +173,11 @@ class Spot:
 
     # -- reading, for people -------------------------------------------------------------------------------------
 
-    def standing(self, id_: str, *, taken: bool) -> Request | None:
-        """A request that waits or runs; ``None`` when it cannot be read."""
+    def standing(self, id_: str, state: State) -> Request | None:
+        """A request that is queued, runs, or is owed its receipt; ``None`` when it cannot be read."""
+        name = f"{papers.OWED}{id_}" if state == "owed" else id_
         try:
-            with contextlib.closing((self._taken if taken else self._requests).enter(id_)) as folder:
+            with contextlib.closing((self._requests if state == "queued" else self._taken).enter(name)) as folder:
                 return msgspec.json.decode(folder.read(papers.REQUEST, papers.MAX_PAPER), type=Request)
         except (OSError, Suspicious, msgspec.MsgspecError, RecursionError, UnicodeError):
             return None
