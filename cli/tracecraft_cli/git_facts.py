@@ -14,6 +14,9 @@ MAX_FILES: Final = 1_000
 """Changed files that a handoff carries; a task that changed more is told so."""
 PATIENCE_S: Final = 30.0
 """Seconds that git may take."""
+_ALL: Final = ("--ignore-submodules=none",)
+_SUBMODULE: Final = "160000"
+"""The mode of a submodule in git's index (git-ls-tree(1))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +59,37 @@ def changed_files(since: str) -> list[str]:
 
 
 def staged_files() -> list[str]:
-    """The files that the commit under way changes, relative to the top of the repository; sorted.
+    """The files that the commit under way changes, as they are reserved (`tracecraft.repository`); sorted.
 
-    A renamed file counts with both names. Bytes that are not UTF-8 are surrogates. Raises `UsageError`.
+    A renamed file counts with both names, a submodule also as the ``.git`` inside of it. Bytes that are not UTF-8 are
+    surrogates. Raises `UsageError`.
     """
+    from tracecraft import repository
+
     _git("rev-parse", "--git-dir")  # outside of a repository 'git diff' is another program, with other options
-    names = _git("diff", "--cached", "--name-only", "--no-renames", "--no-ext-diff", "-z", errors="surrogateescape")
-    return sorted(set(names.split("\0")) - {""})
+    raw = _git("diff", "--cached", "--raw", "--no-renames", "--no-ext-diff", *_ALL, "-z", errors="surrogateescape")
+    fields, before = raw.split("\0"), repository.within()
+    files = set()
+    for about, path in zip(fields[::2], fields[1::2], strict=False):
+        files.add(before + path)
+        if _SUBMODULE in about.removeprefix(":").split(" ")[:2]:
+            files.add(f"{before}{path}/{repository.GIT}")
+    return sorted(files)
 
 
 def hooks_folder(folder: Path | None = None) -> Path:
     """Where git looks for the hooks of the repository of a folder (default: the working one). Raises `UsageError`."""
     base = folder or Path.cwd()
     return base / _git("rev-parse", "--git-path", "hooks", folder=base, errors="surrogateescape").rstrip("\n")
+
+
+def is_own(hooks: Path, folder: Path | None = None) -> bool:
+    """Whether a folder of hooks lies in the repository of ``folder``, in any of its worktrees. Raises `UsageError`."""
+    base, place = folder or Path.cwd(), os.path.realpath(hooks)
+    worktrees = _git("worktree", "list", "--porcelain", folder=base, errors="surrogateescape").splitlines()
+    tops = [line.removeprefix("worktree ") for line in worktrees if line.startswith("worktree ")]
+    shared = _git("rev-parse", "--git-common-dir", folder=base, errors="surrogateescape").rstrip("\n")
+    return any(Path(place).is_relative_to(os.path.realpath(base / one)) for one in (shared, *tops))
 
 
 def _git(*arguments: str, folder: Path | None = None, errors: str = "replace") -> str:

@@ -1,7 +1,7 @@
 """The git pre-commit hook that refuses a commit of files that another agent holds.
 
 A hook that is there already is kept and run first. It is written where git looks for hooks: the same folder for all
-worktrees of a repository, or the one that ``core.hooksPath`` names.
+worktrees of a repository, or the one that ``core.hooksPath`` names, if it is one of this repository's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from tracecraft_cli import git_facts
-from tracecraft_core.errors import UsageError
+from tracecraft_core.errors import FileReserved, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,9 @@ BEFORE: Final = "pre-commit.before-tracecraft"
 MARK: Final = "# Written by 'tracecraft reserve --install-git-hook'; --uninstall-git-hook removes it."
 """By this line a hook is known to be ours."""
 
+LINE: Final = "tracecraft reserve --check --staged"
+"""What a hook that is not ours needs."""
+
 Outcome = Literal["installed", "unchanged", "removed", "absent"]
 
 _SCRIPT: Final = """\
@@ -34,12 +37,18 @@ if [ -x "$before" ]; then
     "$before" "$@" || exit $?
 fi
 if [ -x {python} ]; then
-    exec {python} -m tracecraft_cli reserve --check --staged
+    {python} -m tracecraft_cli reserve --check --staged
 elif command -v tracecraft >/dev/null; then
-    exec tracecraft reserve --check --staged
+    {line}
+else
+    echo "tracecraft is not installed any more" >&2
+    false
 fi
-echo "tracecraft is not installed any more: nobody was asked whether these files are reserved" >&2
-[ "${{TRACECRAFT_RESERVE_STRICT:-0}}" != 1 ]
+code=$?
+if [ $code = 0 ] || [ $code = {refused} ] || [ $code -gt 128 ] || [ "${{TRACECRAFT_RESERVE_STRICT:-0}}" = 1 ]; then
+    exit $code
+fi
+echo "tracecraft failed: nobody was asked whether these files are reserved, the commit goes on" >&2
 """
 
 
@@ -55,15 +64,23 @@ class Changed:
 
 def script(python: str = sys.executable) -> str:
     """The hook's text; ``python`` is the interpreter that has tracecraft."""
-    return _SCRIPT.format(mark=MARK, before=BEFORE, python=shlex.quote(python))
+    return _SCRIPT.format(
+        mark=MARK, before=BEFORE, python=shlex.quote(python), line=LINE, refused=FileReserved.exit_code
+    )
 
 
 def install(folder: Path | None = None) -> Changed:
     """Install the hook for the repository of a folder; done again it changes nothing.
 
-    Raises `UsageError` outside of a repository, and when another hook has taken its place and it had kept one.
+    Raises `UsageError` outside of a repository, when its hooks lie outside of it, for they serve others too, and when
+    another hook has taken its place and it had kept one.
     """
     hook, before = _places(folder)
+    if not git_facts.is_own(hook.parent, folder):
+        raise UsageError(
+            f"git looks for hooks in {hook.parent} (core.hooksPath), outside of this repository, and others may use "
+            f"them: nothing was written. Add this line to {hook}: {LINE} || exit 1"
+        )
     if _is_ours(hook):
         outcome: Outcome = "unchanged" if _text(hook) == script() else "installed"
     else:

@@ -48,9 +48,21 @@ def run(
     agent holds from earlier commands, for as long as it runs, except those in ``touches`` (``None``: all of them),
     which it renews or settles itself. ``away`` is done instead when no bus can be reached.
     """
+    guard(common.as_json, lambda: in_session(common, work, acts=acts, touches=touches, away=away))
+
+
+def in_session(
+    common: Common,
+    work: Callable[[AsyncSession, Memo], Awaitable[None]],
+    *,
+    acts: bool = True,
+    touches: Collection[str] | None = (),
+    away: Callable[[Settings, BusUnreachable], Awaitable[None]] | None = None,
+) -> None:
+    """The same, for somebody who knows what to do about errors: they are raised."""
     import asyncio
 
-    guard(common.as_json, lambda: asyncio.run(_session(common, work, acts=acts, touches=touches, away=away)))
+    asyncio.run(_session(common, work, acts=acts, touches=touches, away=away))
 
 
 def guard(as_json: bool, work: Callable[[], None]) -> None:
