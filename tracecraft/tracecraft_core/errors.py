@@ -35,6 +35,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from tracecraft_core.quotation import oneline
+from tracecraft_core.task_ids import spoken
 
 SESSION_CLOSED: Final = "this session is closed: open another one"
 """What a `UsageError` says to every verb after `close`."""
@@ -174,7 +175,8 @@ class ClaimLost(TracecraftError):
 
     def __init__(self, task: str, owner: str | None, state: str, detail: str = "") -> None:
         now = f"{owner} has it now ({state})" if owner else f"nobody has it now ({state})"
-        super().__init__(f"you no longer hold {task}: {now}{'; ' + detail if detail else ''}; stop and hand over")
+        more = f"; {detail}" if detail else ""
+        super().__init__(f"you no longer hold {spoken(task)}: {now}{more}; stop and hand over")
         self.task, self.owner, self.state = task, owner, state
 
 
@@ -199,12 +201,21 @@ class OwnerLost(TracecraftError):
 
 
 class BusUnreachable(TracecraftError, ConnectionError):
-    """No NATS server answers, or it refuses us. Attributes: ``servers`` (without passwords), ``reason``."""
+    """No NATS server answers, or it refuses us. Attributes: ``servers`` (without passwords), ``reason``.
+
+    ``given`` says whether somebody named the servers: at the default address a stranger's may listen.
+    """
 
     exit_code = 69
 
-    def __init__(self, servers: str, reason: str) -> None:
-        if "authorization" in reason.lower():
+    def __init__(self, servers: str, reason: str, *, given: bool = True) -> None:
+        if "authorization" in reason.lower() and not given:
+            message = (
+                f"the NATS server at {servers} refuses us ({reason}): nothing names a server, so this is the default "
+                "address, and it is somebody else's; start yours with 'tracecraft serve', "
+                "or point to one with --server or TRACECRAFT_SERVER"
+            )
+        elif "authorization" in reason.lower():
             message = f"the NATS server at {servers} refuses us ({reason}): give its token, user or --creds"
         else:
             message = (
@@ -265,7 +276,10 @@ class NotFound(TracecraftError, LookupError):
 
     def __init__(self, kind: str, name: str, hint: str = "") -> None:
         shown = name if kind == "revision" else repr(name)  # "no revision 3 of findings"
-        super().__init__(f"no {kind} {shown}{': ' + hint if hint else ''}")
+        what = f"{kind} {shown}"
+        if kind == "task" and spoken(name) != name:
+            what = spoken(name).removeprefix("the ")
+        super().__init__(f"no {what}{': ' + hint if hint else ''}")
         self.kind, self.name = kind, name
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tracecraft_core import extras
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -18,7 +20,6 @@ def needs(extra: str) -> Iterator[None]:
         if (error.name or "").startswith("tracecraft"):
             raise
         raise ImportError(
-            f"{error.name} is not installed: install tracecraft with the extra {extra!r}, for example "
-            f"pip install '.[{extra}]' in a clone",
+            f"{error.name} is not installed: install tracecraft with the extra {extra!r}: {extras.install(extra)}",
             name=error.name,
         ) from error
