@@ -11,6 +11,7 @@ from tracecraft_cli.options import DIVERT, FLAGS, Common, add_options
 
 COMMANDS: Final = {
     "init": "Write .tracecraft.toml: which project this folder belongs to.",
+    "trust": "Approve the server that a project's file names.",
     "whoami": "Show the agent, project and server, and where each comes from.",
     "memory": "Shared memory: set, get, list, delete, history, watch, incr, merge.",
     "send": "Send a message to an agent, online or not.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from tracecraft_core import local, settings
+from tracecraft_core import local, settings, trust
 from tracecraft_core.errors import InvalidName, UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def write_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[]
     far, near = folder.parent.parent / settings.FILE, folder.parent / settings.FILE
     far.write_text('server = "nats://far:1"')
     near.write_text('server = "nats://near:1"')
+    trust.approve("nats://near:1,nats://far:1", settings.approved_servers())
     monkeypatch.setenv("TRACECRAFT_SERVER", "nats://env:1")
     return [
         lambda: monkeypatch.delenv("TRACECRAFT_SERVER"),
@@ -186,3 +187,20 @@ def test_a_server_as_people_write_it_is_accepted(server: str) -> None:
 
 def test_two_worktrees_have_two_agents(folder: Path) -> None:
     assert settings.load(folder=folder).agent != settings.load(folder=folder.parent).agent
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("parser", "parser-box"),
+        ("My_app-2", "My_app-2-box"),
+        ("Süd Wörter!", "Sud-Worter-box"),
+        ("项目", "agent-79f326be-box"),
+    ],
+    ids=["plain", "legal", "accents", "no-latin"],
+)
+def test_an_agent_that_was_not_named_has_the_name_that_its_folder_has_everywhere(
+    folder: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "box.example")
+    assert settings.default_agent(Path("/work") / folder) == name

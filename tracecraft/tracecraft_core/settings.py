@@ -9,14 +9,13 @@ coding agent's session (its shell, its MCP server) is the agent that the session
 from __future__ import annotations
 
 import os
-import re
 import socket
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tracecraft_core import coding_session, contexts, local, names, urls
+from tracecraft_core import coding_session, contexts, local, names, trust, urls
 from tracecraft_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 FILE: Final = ".tracecraft.toml"
 DEFAULT_PROJECT: Final = "default"
 DEFAULT_SERVER: Final = "nats://127.0.0.1:4222"
+_STACK: Final = "the stack"
 
 DESCRIPTIONS: Final[Mapping[str, str]] = {
     "server": "URL of the NATS server, or several with commas: nats://token@host:4222",
@@ -64,6 +64,12 @@ class Settings:
         """The servers, without secrets."""
         return ",".join(urls.without_secrets(server) for server in urls.split(self.values["server"]))
 
+    @property
+    def given(self) -> bool:
+        """Whether somebody said where the bus is; else the stack of this machine was found, or the default is meant."""
+        origin = self.origin.get("server", "given")
+        return origin != "default" and not origin.startswith(_STACK)
+
     def server_options(self) -> ServerOptions:
         """How to reach the bus."""
         from tracecraft_core.transport import ServerOptions
@@ -80,6 +86,7 @@ class Settings:
             tls_first=values.get("tls_first") == "true",
             inbox_prefix=values.get("inbox_prefix") or "_INBOX",
             js_prefix=_js_prefix(values),
+            given=self.origin.get("server") != "default",
         )
 
 
@@ -88,7 +95,8 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
 
     ``flags`` holds what the caller was told outright (``None`` and absent mean the same); ``coding=False`` asks as if
     this process ran in no coding agent. Raises `UsageError` for a file that is not valid TOML or has an unknown setting
-    and for a server that cannot be one, and `InvalidName` for a project, agent or session.
+    for a server that cannot be one, and for one that the file of a project names and nobody approved, and
+    `InvalidName` for a project, agent or session.
     """
     layers = _Layers()
     session = coding_session.find() if coding else None
@@ -98,16 +106,18 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
         layers.add(session.layer(), session.origin())
     project_file = find_file(folder or Path.cwd())
     if project_file:
-        layers.add(_toml(project_file), str(project_file))
+        layers.add(read_file(project_file), str(project_file))
     user_file = user_config()
     if user_file.is_file():
-        layers.add(_toml(user_file), str(user_file))
+        layers.add(read_file(user_file), str(user_file))
     _add_server(layers)
     values, origin = layers.values, layers.origin
     if "agent" not in values:
         layers.add({"agent": default_agent(project_file.parent if project_file else (folder or Path.cwd()))}, "derived")
     layers.add({"project": DEFAULT_PROJECT, "server": DEFAULT_SERVER}, "default")
     urls.check(values["server"], origin["server"])
+    if project_file and origin["server"] == str(project_file):
+        trust.check(values["server"], project_file, approved_servers())
     named = values.get("session")
     return Settings(
         project=names.project(values["project"]),
@@ -141,7 +151,7 @@ def _add_server(layers: _Layers) -> None:
         return
     stack = local.running_stack()
     if stack is not None:
-        layers.add({"server": stack.nats_url}, f"the stack that runs in {stack.data}")
+        layers.add({"server": stack.nats_url}, f"{_STACK} that runs in {stack.data}")
         return
     selected = contexts.selected()
     if selected is not None:
@@ -154,7 +164,8 @@ def _environment(session: CodingSession | None = None) -> dict[str, str]:
     return said if session is None else {k: v for k, v in said.items() if not session.overrules(k, v)}
 
 
-def _toml(path: Path) -> dict[str, str]:
+def read_file(path: Path) -> dict[str, str]:
+    """What a file of settings says. Raises `UsageError`."""
     try:
         with path.open("rb") as file:
             content: dict[str, Any] = tomllib.load(file)
@@ -191,11 +202,15 @@ def state_dir() -> Path:
     return Path(base).expanduser() / "tracecraft"
 
 
+def approved_servers() -> Path:
+    """The file of the servers that the person lets projects' files name."""
+    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(base).expanduser() / "tracecraft" / "approved-servers"
+
+
 def default_agent(folder: Path) -> str:
     """A name for an agent that was not named: the folder's and the host's, so that two worktrees differ."""
-    words = [
-        re.sub(r"[^A-Za-z0-9_-]+", "-", part).strip("-") for part in (folder.name, socket.gethostname().split(".")[0])
-    ]
+    words = [names.agent_from_text(folder.name), names.from_text(socket.gethostname().split(".")[0])]
     return "-".join(word for word in words if word)[: names.MAX_TOKEN] or "agent"
 
 

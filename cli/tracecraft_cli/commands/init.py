@@ -35,7 +35,8 @@ def command(common: Common, force: bool) -> None:
 def _init(common: Common, force: bool) -> None:
     from pathlib import Path
 
-    from tracecraft_core.settings import FILE
+    from tracecraft_core import trust
+    from tracecraft_core.settings import FILE, approved_servers
 
     path = Path.cwd() / FILE
     given = {name: value for name, value in common.flags.items() if value is not None}
@@ -48,6 +49,8 @@ def _init(common: Common, force: bool) -> None:
     if added:
         lines = _lines(wanted) if force else text + _lines(added)
         _write(path, lines, private=_has_secret(wanted))
+    if "server" in given:  # whoever names a server approves it
+        trust.approve(given["server"], approved_servers())
     shown = {name: _without_secret(value) for name, value in wanted.items() if name not in ("token", "password")}
     result = {"file": str(path), "settings": shown, "written": sorted(added)}
     summary = ", ".join(f"{name} = {value}" for name, value in shown.items())
