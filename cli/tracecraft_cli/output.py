@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tracecraft_core.errors import TracecraftError
+
+
+_OBEYED: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""What JSON need not escape: eight-bit controls, marks of direction, separators of lines."""
 
 
 class Unwritable(Exception):
@@ -35,9 +40,9 @@ class Unwritable(Exception):
 def emit(as_json: bool, result: Any, text: str | None) -> None:
     """Print a result: as JSON, or as ``text`` for people (``None`` or empty prints nothing)."""
     if as_json:
-        write(json.dumps({"ok": True, "result": result}, ensure_ascii=False, default=str))
+        write(_line({"ok": True, "result": result}))
     elif text:
-        write(text)
+        write(_harmless(text))
 
 
 def write(line: str, color: bool | None = None) -> None:
@@ -58,20 +63,20 @@ def give_up() -> None:
 
 def note(message: str) -> None:
     """Tell the person something that is not the result."""
-    click.echo(message, err=True)
+    click.echo(_harmless(message), err=True)
 
 
 def fail(as_json: bool, error: TracecraftError) -> None:
     """Print an error; the caller exits with ``error.exit_code``."""
     if as_json:
         fail_json(describe(error))
-    click.echo(f"tracecraft: {error}", err=True)
+    click.echo(_harmless(f"tracecraft: {error}"), err=True)
 
 
 def fail_json(facts: Mapping[str, Any]) -> None:
     """Print an error's facts as JSON; where that cannot be written, the words on standard error must do."""
     try:
-        write(json.dumps({"ok": False, "error": facts}, ensure_ascii=False, default=str))
+        write(_line({"ok": False, "error": facts}))
     except (Unwritable, BrokenPipeError):
         give_up()
 
@@ -95,6 +100,18 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
     return "\n".join(lines)
+
+
+def _harmless(text: str) -> str:
+    """Without power over the terminal: what others wrote is somewhere in most of what is printed."""
+    from tracecraft_core.quotation import neutral
+
+    return neutral(text, keep="\n\t")
+
+
+def _line(value: Any) -> str:
+    """JSON in one line; what a terminal could obey is written as an escape, and means the same."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False, default=str))
 
 
 def interactive() -> bool:

@@ -8,7 +8,7 @@ They are msgspec structs, not pydantic models: importing pydantic costs a one-sh
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -18,6 +18,9 @@ TaskState = Literal["open", "claimed", "done", "failed", "blocked", "needs_revie
 Settlement = Literal["done", "failed", "blocked", "needs_review"]
 ReceiptState = Literal["fetched", "acked", "expired"]
 PresenceMode = Literal["live", "oneshot"]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}(?!\n)$")]
+"""Of an agent or a session. Any client can write a record, and a name stands in our sentences, to people and to models.
+(In Python's expressions ``$`` matches before a last newline too.)"""
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,8 +55,8 @@ class Receipt(Body, frozen=True, kw_only=True):
 class Owner(Body, frozen=True, kw_only=True):
     """Who held a task, under which fence."""
 
-    owner: str
-    session: str
+    owner: Name
+    session: Name
     fence: int
 
 
@@ -72,7 +75,7 @@ class Verification(Body, frozen=True, kw_only=True):
 class Forced(Body, frozen=True, kw_only=True):
     """A change made without holding the task."""
 
-    by: str
+    by: Name
     reason: str
 
 
@@ -80,7 +83,7 @@ class Handoff(Body, frozen=True, kw_only=True):
     """What the one who settles a task leaves for the next agent."""
 
     note: str | None = None
-    to: str | None = None
+    to: Name | None = None
     """The agent it is meant for."""
     next_action: str | None = None
     result: Any = None
@@ -98,10 +101,10 @@ class TaskRecord(Body, frozen=True, kw_only=True):
     """Tasks that must be done before this one can be claimed."""
     data: Any = None
     """Any JSON that the worker needs."""
-    created_by: str | None = None
-    owner: str | None = None
+    created_by: Name | None = None
+    owner: Name | None = None
     """Who holds it, or who settled it."""
-    session: str | None = None
+    session: Name | None = None
     nonce: str | None = None
     """Of the claim; the lease carries the same."""
     ttl: int | None = None
@@ -117,8 +120,8 @@ class TaskRecord(Body, frozen=True, kw_only=True):
 class Lease(Body, frozen=True, kw_only=True):
     """A lease in KV ``tc_leases``, under the task's key; the server deletes it when its TTL lapses."""
 
-    owner: str
-    session: str
+    owner: Name
+    session: Name
     nonce: str
     ttl: int
     """Seconds from the last renewal."""
@@ -129,7 +132,7 @@ class Lease(Body, frozen=True, kw_only=True):
 class Presence(Body, frozen=True, kw_only=True):
     """An agent in KV ``tc_agents``; the server deletes it when its TTL lapses."""
 
-    session: str
+    session: Name
     mode: PresenceMode
     """``live``: a process keeps this fresh; ``oneshot``: it was here when this was written."""
     host: str
@@ -143,7 +146,7 @@ class Presence(Body, frozen=True, kw_only=True):
 class AgentEvent(Body, frozen=True, kw_only=True):
     """``joined``, ``status``, ``left`` or ``lost``, in the log."""
 
-    session: str | None = None
+    session: Name | None = None
     mode: PresenceMode | None = None
     host: str | None = None
     pid: int | None = None
