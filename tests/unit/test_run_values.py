@@ -75,6 +75,24 @@ def test_what_json_cannot_hold_is_recorded_by_its_representation() -> None:
     assert encoded(np.zeros((200, 200)))["shape"] == [200, 200]
 
 
+def test_an_integer_that_python_will_not_write_down_is_a_note() -> None:
+    found = encoded({"n": 10**5_000, "m": -(2**4_096)})
+    assert found["n"]["type"] == found["m"]["type"] == "int"
+    assert found["n"]["$repr"].startswith("0x")
+    assert values.as_text(10**5_000).startswith("0x")
+    assert encoded(2**4_096 - 1) == 2**4_096 - 1
+
+
+class Shy(dict[str, int]):
+    def items(self) -> Any:
+        raise RuntimeError("no")
+
+
+def test_a_key_or_a_dictionary_that_cannot_be_shown_costs_nothing_else() -> None:
+    assert encoded({Stubborn(): float("nan")}) == {"<its repr raised RuntimeError>": "NaN"}
+    assert encoded({1: Shy(), 2: float("nan")})["$repr"] == "{1: {}, 2: nan}"
+
+
 def test_a_value_that_contains_itself_ends_somewhere() -> None:
     assert "$repr" in values.encode(endless()).decode()
 

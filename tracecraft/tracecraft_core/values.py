@@ -17,6 +17,8 @@ LONGEST_REPR: Final = 2_000
 """Characters of a representation that are kept."""
 LARGEST_ARRAY: Final = 10_000
 """Elements of an array that are recorded one by one; a larger one is noted by its shape."""
+LARGEST_INT: Final = 4_096
+"""Bits of an integer that is recorded as a number; Python refuses to write down much longer ones."""
 DEEPEST: Final = 64
 """Levels of nesting that are recorded; what lies deeper is noted by its representation."""
 
@@ -37,22 +39,32 @@ def _encode(value: Any) -> bytes:
     try:
         body = _encoder.encode(value)
     except Exception:
-        return _encoder.encode(plain(value))
+        return _encode_plain(value)
     if isinstance(value, (bytes, bytearray, memoryview)) or (b"null" in body and _has_null_number(value)):
-        return _encoder.encode(plain(value))
+        return _encode_plain(value)
     return body
+
+
+def _encode_plain(value: Any) -> bytes:
+    try:
+        return _encoder.encode(plain(value))
+    except Exception:  # a dictionary, for example, whose items() fails
+        return _encoder.encode(note(value))
 
 
 def note(value: Any) -> dict[str, str]:
     """What is recorded of a value that JSON cannot hold."""
-    kind = type(value)
-    try:
-        shown = repr(value)
-    except Exception as error:
-        shown = f"<its repr raised {type(error).__name__}>"
+    kind, shown = type(value), _shown(value)
     if len(shown) > LONGEST_REPR:
         shown = f"{shown[:LONGEST_REPR]}… ({len(shown):,} characters)"
     return {"$repr": text(shown), "type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")}
+
+
+def _shown(value: Any) -> str:
+    try:
+        return hex(value) if type(value) is int and value.bit_length() > LARGEST_INT else repr(value)
+    except Exception as error:
+        return f"<its repr raised {type(error).__name__}>"
 
 
 def as_text(value: Any) -> str:
@@ -77,8 +89,10 @@ def as_tag(value: Any) -> str:
 
 def plain(value: Any, depth: int = 0) -> Any:
     """A value made of what JSON has, slower than `encode` but for every value."""
-    if value is None or isinstance(value, (bool, int)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return value if value.bit_length() <= LARGEST_INT else note(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else _number(value)
     if isinstance(value, str):
@@ -86,7 +100,9 @@ def plain(value: Any, depth: int = 0) -> Any:
     if depth >= DEEPEST:
         return note(value)
     if isinstance(value, dict):
-        return {text(key if isinstance(key, str) else repr(key)): plain(item, depth + 1) for key, item in value.items()}
+        return {
+            text(key if isinstance(key, str) else _shown(key)): plain(item, depth + 1) for key, item in value.items()
+        }
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item, depth + 1) for item in value]
     return _plain_object(value, depth)
