@@ -1,165 +1,35 @@
 """Redaction: what looks like a secret is replaced before anything leaves the process.
 
-Every rule has *anchors*, short texts of which one must occur wherever the rule applies. A value without any anchor, and
-nearly every one is, costs a few substring searches on its JSON and nothing more.
+What a secret looks like in a text: `tracecraft_core.redaction_rules`; under which names one is kept:
+`tracecraft_core.secret_names`.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 import threading
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from tracecraft_core import values
+from tracecraft_core import secret_names, values
 from tracecraft_core.errors import UsageError
+from tracecraft_core.redaction_rules import DEFAULTS, Rule
+from tracecraft_core.sieve import Sieve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What to replace in every text. Where the pattern has a group, only the group is replaced."""
-
-    name: str
-    pattern: re.Pattern[str]
-    anchors: tuple[bytes, ...]
-    """One of these is in the JSON of whatever it applies to; none: it is always tried."""
-
-
-def _rule(name: str, pattern: str, *anchors: str) -> Rule:
-    return Rule(name, re.compile(pattern), tuple(anchor.encode() for anchor in anchors))
-
-
-_NAMES: Final = (
-    r"passw(?:or)?d|passphrase|secret|(?:api|access|private|session)[_-]?key|credentials?"  # of JSON and of YAML
-)
-_VARIABLES: Final = (
-    r"PASSW(?:OR)?D|PASSPHRASE|(?<![A-Z])PASS|_PWD|SECRET|TOKEN|(?:API|ACCESS|PRIVATE|SESSION|SIGNING|ENCRYPTION)_?KEY"
-    r"|CREDENTIALS?|AUTHORIZATION|COOKIE"
-)
-_OPTIONS: Final = (
-    r"(?:password|passwd|passphrase|pass|pwd|secret|token|(?:api|access|private|secret|session|auth)-?key|credentials?)"
-)
-_VALUE: Final = r"[^\s\"',;&]"
-
-DEFAULTS: Final = (
-    _rule("api-key", r"\bsk-[A-Za-z0-9_-]{16,}", "sk-"),
-    _rule("aws-key", r"\bA(?:KIA|SIA)[0-9A-Z]{16}\b", "AKIA", "ASIA"),
-    _rule("github-token", r"\bgh[pousr]_[A-Za-z0-9]{30,}", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
-    _rule("github-token", r"\bgithub_pat_[A-Za-z0-9_]{30,}", "github_pat_"),
-    _rule("gitlab-token", r"\bglpat-[A-Za-z0-9_-]{20,}", "glpat-"),
-    _rule("slack-token", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}", "xox"),
-    _rule("google-key", r"\bAIza[A-Za-z0-9_-]{35}", "AIza"),
-    _rule("stripe-key", r"\b[rsw]h?k?_(?:live|test)_[A-Za-z0-9]{16,}", "k_live_", "k_test_"),
-    _rule("huggingface-token", r"\bhf_[A-Za-z0-9]{30,}", "hf_"),
-    _rule("registry-token", r"\b(?:npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,})", "npm_", "pypi-"),
-    _rule("jwt", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", "eyJ"),
-    _rule(
-        "private-key",
-        r"-----BEGIN [A-Z ]*(?:PRIVATE KEY|NKEY SEED)-----[\s\S]*?(?:-----+END [A-Z ]*-----+|\Z)",
-        "PRIVATE KEY",
-        "NKEY SEED",
-    ),
-    _rule("nkey-seed", r"\bS[UAO]A[A-Z2-7]{55}\b", "SUA", "SAA", "SOA"),
-    _rule("url-password", r"://[^/\s:@\"']*:([^/\s\"'?#]+)@", "://"),
-    _rule("bearer", r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9._~+/=-]{12,})", "earer ", "asic ", "EARER "),
-    _rule(
-        "assignment",
-        rf"(?:{_VARIABLES})(?:_?KEY|_BASE|_VALUE|_?[0-9])*=[\"']?(?!\[redacted)((?<=[\"'])[^\"'\n]+|[^\s\"';]+)",
-        *("PASS", "_PWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "AUTHORIZATION", "COOKIE"),
-    ),
-    _rule(
-        "option",
-        rf"--(?:[a-z]+-)*{_OPTIONS}(?:=|\s+)[\"']?(?!-|\[redacted)((?<=[\"'])[^\"'\n]+|[^\s\"']+)",
-        *("--",),
-    ),
-    _rule("option", r"\b(?:mysql|mariadb)[a-z-]*\b[^\n|;]*?\s-p([^\s\"']+)", " -p"),
-    _rule("option", r"\bsshpass\s+-p\s*[\"']?([^\s\"']+)", " -p"),
-    _rule(
-        "option",
-        r"\bcurl\b[^\n|;]*?\s(?:-[a-zA-Z]*[uU]|--(?:proxy-)?user)[\s=]*[\"']?"
-        r"[^\s:\"'-][^\s:\"']*:(?!\[redacted)([^\s\"']+)",
-        "curl",
-    ),
-    _rule("cookie", r"(?i)\bcookie:\s*(?!\[redacted)([^\r\n\"']+)", "ookie:", "OOKIE:"),
-    _rule(
-        "assignment",
-        rf"(?i)(?:{_NAMES})(?:[_-]?key)?[\"']?\s*[=:]\s*[\"']?(?!\[redacted)(?={_VALUE}*[^\d\s\"',;&.])({_VALUE}{{6,}})",
-        "assw", "ecret", "key", "Key", "redential", "assphrase", "PASS", "ECRET", "KEY", "REDENTIAL",
-    ),
-    _rule(
-        "assignment",
-        rf"(?i)token[\"']?\s*[=:]\s*[\"']?(?!\[redacted)(?={_VALUE}*\d)(?={_VALUE}*[a-z])({_VALUE}{{12,}})",
-        "oken", "OKEN",
-    ),
-)  # fmt: skip
-"""The rules that are on unless they are switched off."""
-
-_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-"""The words of a name in any spelling: ``secretKey``, ``DB_PASS``, ``api-key``."""
-_SECRETS: Final = frozenset(
-    [
-        "password",
-        "passwords",
-        "passwd",
-        "pwd",
-        "passphrase",
-        "secret",
-        "secrets",
-        "credential",
-        "credentials",
-        "authorization",
-        "cookie",
-        "cookies",
-        "apikey",
-        "accesskey",
-        "privatekey",
-        "secretkey",
-    ]
-)
-_LAST: Final = frozenset(("pass", "token"))
-"""Words that make a name secret only as its last one: not ``token_count``."""
-_ORDINALS: Final = frozenset(["first", "second", "third", "last", "next", "previous", "single", "forward", "backward"])
-"""Words in front of these two that make them harmless: a backward pass, the next token."""
-_KEYS: Final = frozenset(("api", "access", "private", "session", "signing", "encryption"))
-"""Words that do so in front of ``key``."""
-_DESCRIBING: Final = frozenset(
-    [
-        "id",
-        "name",
-        "file",
-        "path",
-        "type",
-        "count",
-        "length",
-        "policy",
-        "hint",
-        "arn",
-        "url",
-        "ref",
-        "version",
-        "expiry",
-        "expires",
-        "age",
-        "limit",
-        "usage",
-    ]
-)
-"""Last words of names that only tell of a secret."""
-_KEY_ANCHORS: Final = (
-    *(b"assw", b"assphrase", b'pass":', b'Pass":', b'pwd":', b'Pwd":', b"ecret", b"key", b"Key", b"oken"),
-    *(b"redential", b"uthorization", b"ookie"),
-    *(b"PASS", b"PWD", b"ECRET", b"KEY", b"OKEN", b"REDENTIAL", b"UTHORIZATION", b"OOKIE"),
-)
 KEY_RULE: Final = "key"
 """Name under which values are counted that were replaced because of the name of their key."""
+_MARK: Final = re.compile(r"\[redacted:[^\]\s]*\]")
+"""What stands where a secret was."""
+_MOST_PASSES: Final = 8
+"""Times that a text is looked at when each time something is found."""
+_Tried = tuple[str, re.Pattern[str], tuple[str, ...]]
+"""A rule on its way through texts: its name, its pattern, its anchors."""
 
 
 class Redaction:
@@ -178,8 +48,15 @@ class Redaction:
         self._clean: dict[str, str] = {}
         self.rules = rules
         self._keys = DEFAULTS[0] in rules
-        found = [anchor for rule in rules for anchor in rule.anchors] + list(_KEY_ANCHORS if self._keys else ())
-        self._groups = _groups(_fewest(list(dict.fromkeys(found))))
+        keys = secret_names.ANCHORS if self._keys else ()
+        self._tried = [(rule.name, rule.pattern, _texts(rule.anchors)) for rule in rules]
+        anchors = [(anchor, at) for at, rule in enumerate(rules) for anchor in rule.anchors]
+        self._sieve = Sieve([*keys, *(anchor for anchor, _ in anchors)])
+        self._having = {
+            one: [(anchor.decode("latin-1"), at) for anchor, at in anchors if one.encode("latin-1") in anchor]
+            for one in self._sieve.wanted
+        }
+        """What the sieve catches, with the anchors it is part of and the places of their rules."""
         self._always = any(not rule.anchors for rule in rules)
 
     def add(self, pattern: str | re.Pattern[str], *, name: str = "own", anchor: str | None = None) -> None:
@@ -208,18 +85,11 @@ class Redaction:
 
     def json(self, body: bytes) -> tuple[bytes, dict[str, int]]:
         """JSON without secrets, and how many times each rule replaced something."""
-        if not self._always and not self._anchored(body):
+        searched = body.decode("latin-1")
+        caught = self._sieve.caught(searched)
+        if not caught and not self._always:
             return body, _NOTHING
-        return self._search(body)
-
-    def _anchored(self, body: bytes) -> bool:
-        """Whether any rule may have something to replace."""
-        for letter, anchors in self._groups:
-            if (letter in body) if letter else not body.islower():
-                for anchor in anchors:
-                    if anchor in body:
-                        return True
-        return False
+        return self._search(body, searched, caught)
 
     def text(self, value: str) -> str:
         """A text without secrets."""
@@ -244,9 +114,10 @@ class Redaction:
             self._clean[value] = cleaned
         return cleaned, _NOTHING
 
-    def _search(self, body: bytes) -> tuple[bytes, dict[str, int]]:
+    def _search(self, body: bytes, searched: str, caught: list[str]) -> tuple[bytes, dict[str, int]]:
         """The slow way: decode, look at every text and key, and encode again if something was found."""
-        rules = [rule for rule in self.rules if not rule.anchors or any(anchor in body for anchor in rule.anchors)]
+        places = {at for one in caught for anchor, at in self._having[one] if anchor in searched}
+        rules = [one for at, one in enumerate(self._tried) if at in places or not one[2]]
         try:
             value = msgspec.json.decode(body)
         except (msgspec.MsgspecError, RecursionError):
@@ -263,26 +134,32 @@ class Redaction:
 _NOTHING: Final[dict[str, int]] = {}
 
 
-def _fewest(anchors: list[bytes]) -> tuple[bytes, ...]:
-    """Anchors without those that contain another one."""
-    return tuple(one for one in anchors if not any(other in one for other in anchors if other != one))
+def _texts(anchors: tuple[bytes, ...]) -> tuple[str, ...]:
+    """Anchors as they are in a text, not in its JSON."""
+    return tuple(msgspec.json.decode(b'"%b"' % anchor) for anchor in anchors)
 
 
-def _groups(anchors: tuple[bytes, ...]) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
-    """Anchors by what JSON must have for any of them to be in it: this character, or (empty) a capital letter."""
-    groups: dict[bytes, list[bytes]] = {}
-    for anchor in anchors:
-        letter = next((letter for letter in (b"_", b"-", b":") if letter in anchor), None)
-        groups.setdefault(letter or (b"" if anchor != anchor.lower() else b'"'), []).append(anchor)
-    return tuple((letter, tuple(members)) for letter, members in groups.items())
+def _apply(rules: list[_Tried], text: str, counts: Counter[str]) -> str:
+    """A text without secrets; where one was found looked at again, for another may have been joined to it."""
+    for _ in range(_MOST_PASSES):
+        before, text = text, _once(rules, text, counts)
+        if text == before:
+            break
+    return text
 
 
-def _apply(rules: list[Rule], text: str, counts: Counter[str]) -> str:
-    for rule in rules:
-        mark = f"[redacted:{rule.name}]"
-        text, found = rule.pattern.subn(lambda hit, mark=mark: _replaced(hit, mark), text)  # type: ignore[misc]
+def _once(rules: list[_Tried], text: str, counts: Counter[str]) -> str:
+    for name, pattern, anchors in rules:
+        for anchor in anchors:
+            if anchor in text:
+                break
+        else:
+            if anchors:
+                continue
+        mark = f"[redacted:{name}]"
+        text, found = pattern.subn(lambda hit, mark=mark: _replaced(hit, mark), text)  # type: ignore[misc]
         if found:
-            counts[rule.name] += found
+            counts[name] += found
     return text
 
 
@@ -299,53 +176,58 @@ def _walk(value: Any, clean: Callable[[str], str], counts: Counter[str] | None) 
     if isinstance(value, list):
         return _items(value, clean, counts)
     if isinstance(value, dict):
-        return {clean(key): _under(key, item, clean, counts) for key, item in value.items()}
+        found = {clean(key): _under(key, item, clean, counts) for key, item in value.items()}
+        return found if counts is None else _pair(value, found, counts)
     return value
 
 
 def _under(key: str, item: Any, clean: Callable[[str], str], counts: Counter[str] | None) -> Any:
     cleaned = _walk(item, clean, counts)
-    if counts is None or not isinstance(item, (str, list, dict)) or not item or not _is_secret(key):
+    if counts is None or not isinstance(item, (str, list, dict, int)) or not item or not secret_names.is_secret(key):
         return cleaned
     if isinstance(item, list):
-        return [
-            _hidden(key, was, now, counts) if isinstance(was, str) else now
-            for was, now in zip(item, cleaned, strict=True)
-        ]
-    if isinstance(item, dict) and "$repr" not in item:
-        return cleaned
-    return _hidden(key, item, cleaned, counts)
+        return [_held(key, was, now, counts) for was, now in zip(item, cleaned, strict=True)]
+    return _held(key, item, cleaned, counts)
+
+
+def _held(key: str, item: Any, cleaned: Any, counts: Counter[str]) -> Any:
+    """What stands for anything under a secret name: of an object only its value is secret, not what describes it."""
+    if not isinstance(item, dict):
+        return _hidden(key, item, cleaned, counts)
+    if "$repr" in item:
+        return cleaned if cleaned != item else _marked(counts)
+    for holding in secret_names.HOLDING:
+        if isinstance(item.get(holding), str) and holding in cleaned:
+            cleaned[holding] = _hidden(key, item[holding], cleaned[holding], counts)
+    return cleaned
+
+
+def _pair(value: dict[str, Any], cleaned: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
+    """What stands for ``{"name": "DB_PASSWORD", "value": "hunter2"}``."""
+    for holding in ("value", "Value"):
+        held = value.get(holding)
+        if not isinstance(held, str) or holding not in cleaned:
+            continue
+        for naming in secret_names.NAMING:
+            name = value.get(naming)
+            if isinstance(name, str) and secret_names.is_secret(name):
+                cleaned[holding] = _hidden(name, held, cleaned[holding], counts)
+    return cleaned
 
 
 def _hidden(key: str, item: Any, cleaned: Any, counts: Counter[str]) -> Any:
-    """What stands for the text under a secret name; what a rule has cleaned stays as it left it."""
-    if cleaned != item or not item or (isinstance(item, str) and _is_harmless(key, item)):
-        return cleaned
+    """What stands for the value under a secret name; what a rule has cleaned stays as it left it."""
+    if isinstance(item, str):
+        known = cleaned != item or not item or _MARK.search(item) or secret_names.is_harmless(key, item)
+        return cleaned if known else _marked(counts)
+    if isinstance(item, int) and not isinstance(item, bool) and secret_names.hides_number(key, item):
+        return _marked(counts)
+    return cleaned
+
+
+def _marked(counts: Counter[str]) -> str:
     counts[KEY_RULE] += 1
     return f"[redacted:{KEY_RULE}]"
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_secret(key: str) -> bool:
-    """Whether what has this name is meant to be secret."""
-    words = [word.lower() for word in _WORDS.findall(key)]
-    if not words or words[-1] in _DESCRIBING:
-        return False
-    if words[-1] in _LAST:
-        return len(words) < 2 or words[-2] not in _ORDINALS
-    pairs = itertools.pairwise(words)
-    return any(word in _SECRETS for word in words) or any(one in _KEYS and two == "key" for one, two in pairs)
-
-
-def _is_harmless(key: str, item: str) -> bool:
-    """A single word under ``token`` is one of a language; ``PWD`` is a folder."""
-    name = key.lower()
-    if name.endswith("token"):
-        return len(item) < 12 or any(letter.isspace() for letter in item)
-    return name.endswith("pwd") and item[0] in "/~"
-
-
-_OPTION: Final = re.compile(rf"--(?:[a-z]+-)*{_OPTIONS}")
 
 
 def _items(items: list[Any], clean: Callable[[str], str], counts: Counter[str] | None) -> list[Any]:
@@ -354,6 +236,6 @@ def _items(items: list[Any], clean: Callable[[str], str], counts: Counter[str] |
     if counts is None:
         return found
     for at, (option, item) in enumerate(itertools.pairwise(items), 1):
-        if isinstance(option, str) and isinstance(item, str) and item[:1] != "-" and _OPTION.fullmatch(option):
+        if isinstance(option, str) and isinstance(item, str) and secret_names.follows_option(option, item):
             found[at] = _hidden(option, item, found[at], counts)
     return found
