@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tracecraft_cli.current_run import runs_folder
+from tracecraft_cli.current_run import runs_folders
 from tracecraft_core import bodies, ids, subjects
+from tracecraft_core.destination import Destination
 from tracecraft_core.errors import BodyTooLarge, BusUnreachable, OutcomeUnknown, TracecraftError, UsageError
 from tracecraft_core.settings import state_dir
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from tracecraft_core.settings import Settings
 
 _LINES: Final = ".jsonl"
+_GOAL: Final = "bus"
+"""File in a book's folder: the bus that its events are for."""
 LOOK_S: Final = 0.01
 """Seconds between two looks whether another command is through with a book."""
 
@@ -69,17 +72,32 @@ class Written:
 class RunBook:
     """What one agent on this machine writes into one run by single commands."""
 
-    def __init__(self, place: Path, run: str, agent: str) -> None:
-        """``place`` is `current_run.runs_folder` of a project."""
+    def __init__(self, place: Path, run: str, agent: str, goal: Destination | None = None) -> None:
+        """``place`` is `current_run.runs_folder` of a project; ``goal`` is the bus that what is written is for."""
         self.project, self.run, self.agent = place.name, run, agent
         self.folder = place / "writers" / f"{run}={agent}"
+        self._goal = goal
         self._confirmed: dict[str, int] = {}
         """By writer, the number of the newest event that the bus has confirmed."""
 
     @classmethod
     def of(cls, settings: Settings, run: str) -> RunBook:
         """Of the agent of these settings."""
-        return cls(runs_folder(settings), run, settings.agent)
+        goal = Destination.of(settings)
+        known = [cls(place, run, settings.agent, goal) for place in runs_folders(settings)]
+        return next((book for book in known if book.folder.is_dir() and book.reached_by(settings)), known[0])
+
+    @property
+    def destination(self) -> Destination | None:
+        """The bus that the events are for; ``None`` where that was not noted."""
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode((self.folder / _GOAL).read_bytes(), type=Destination)
+        return None
+
+    def reached_by(self, settings: Settings) -> bool:
+        """Whether a connection with these settings leads to the bus that the events are for."""
+        goal = self.destination
+        return goal.reached_by(settings) if goal else self.folder.parents[1] in runs_folders(settings)
 
     @property
     def begun(self) -> bool:
@@ -96,6 +114,7 @@ class RunBook:
             head = self._head()
             lines = self._numbered(head, [*([] if head.number else [first]), *events])
             book = self.folder / f"{head.writer}{_LINES}"
+            self._note_goal()
             before = _enter(book, lines)
             self._set_head(None if last else msgspec.structs.replace(head, number=head.number + len(lines)))
             try:
@@ -154,6 +173,13 @@ class RunBook:
         head.number = max([head.number, *(line.number for line in entered)])
         return head
 
+    def _note_goal(self) -> None:
+        path = self.folder / _GOAL
+        if self._goal is not None and not path.exists():
+            fresh = path.with_suffix(".new")
+            fresh.write_bytes(msgspec.json.encode(self._goal))
+            fresh.replace(path)
+
     def _set_head(self, head: _Head | None) -> None:
         path = self.folder / "head"
         if head is None or not head.number:
@@ -202,15 +228,17 @@ class RunBook:
     def _remove(self) -> None:
         """A run that is over leaves nothing behind."""
         with contextlib.suppress(OSError):
+            (self.folder / _GOAL).unlink(missing_ok=True)
             (self.folder / "lock").unlink()
             self.folder.rmdir()
 
 
 def books(settings: Settings, run: str | None = None) -> Iterator[RunBook]:
     """The books of all agents on this machine, of one run or of all of a project."""
-    for book in _inside(runs_folder(settings)):
-        if run in (None, book.run):
-            yield book
+    for place in runs_folders(settings):
+        for book in _inside(place, Destination.of(settings)):
+            if run in (None, book.run):
+                yield book
 
 
 def all_books() -> Iterator[RunBook]:
@@ -219,11 +247,11 @@ def all_books() -> Iterator[RunBook]:
         yield from _inside(place)
 
 
-def _inside(place: Path) -> Iterator[RunBook]:
+def _inside(place: Path, goal: Destination | None = None) -> Iterator[RunBook]:
     with contextlib.suppress(OSError):
         for folder in sorted((place / "writers").iterdir()):
             run, _, agent = folder.name.partition("=")
-            yield RunBook(place, run, agent)
+            yield RunBook(place, run, agent, goal)
 
 
 def _clean(event: Event) -> bytes:

@@ -63,6 +63,11 @@ def read_state(data: Path | None = None) -> StackState | None:
         return None
 
 
+def has_served(data: Path | None = None) -> bool:
+    """Whether a stack has ever run in a data folder, whether or not it runs now."""
+    return ((data or data_dir()) / "nats").is_dir()
+
+
 def running_stack(data: Path | None = None) -> StackState | None:
     """The stack that runs in a data folder, or ``None``: a state file left by a killed supervisor does not count."""
     state = read_state(data)

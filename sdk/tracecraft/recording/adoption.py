@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tracecraft.recording import spool, wires
 from tracecraft.recording.takeover import deliver_folder
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tracecraft_core.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+SETTLE_S: Final = 2.0
+"""Seconds that the end of a run waits at most for what others have left; the next run goes on with the rest."""
 
 _adopted: set[tuple[str, str]] = set()
 _adopting: set[asyncio.Task[None]] = set()
@@ -33,11 +36,17 @@ def adopt(settings: Settings, owner: Owner) -> None:
         task.add_done_callback(_adopting.discard)
 
 
+async def settle(timeout: float) -> None:
+    """Wait until it is delivered, `SETTLE_S` at most: a run that is short shall deliver what was left, too."""
+    if _adopting and timeout > 0:
+        await asyncio.wait(set(_adopting), timeout=min(timeout, SETTLE_S))
+
+
 async def _deliver(settings: Settings, owner: Owner, wire: Wire) -> None:
     try:
         await wire.up()
         for path in spool.folders(None, owner.project):
-            await deliver_folder(wire, path, server=owner.server)
+            await deliver_folder(wire, path, to=settings)
     except (TracecraftError, OSError) as error:
         logger.debug("what others have left in the spool is not delivered: %s", error)
     finally:

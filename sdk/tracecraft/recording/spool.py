@@ -21,6 +21,7 @@ from tracecraft.recording.position import Position
 from tracecraft.recording.reader import Reader, load
 from tracecraft.recording.spool_status import SpoolStatus
 from tracecraft_core import sandbox, settings
+from tracecraft_core.destination import Destination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,10 +44,17 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     agent: str
     server: str
     """Where they go, without secrets."""
+    stack: str = ""
+    """The data folder of the stack of this machine, when they are for it, whatever its port; see `Destination`."""
     host: str = msgspec.field(default_factory=socket.gethostname)
     pid: int = msgspec.field(default_factory=os.getpid)
     started: float = msgspec.field(default_factory=time.time)
     """Seconds since 1970."""
+
+    @property
+    def destination(self) -> Destination:
+        """Where they go."""
+        return Destination(server=self.server, stack=self.stack)
 
 
 class Held:
@@ -173,7 +181,7 @@ def _status(path: Path) -> SpoolStatus | None:
         run=owner.run,
         writer=owner.writer,
         agent=owner.agent,
-        server=owner.server,
+        destination=owner.destination,
         folder=path,
         alive=held is None,
         events=events,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tracecraft_core.destination import Destination
+
 
 @dataclass(frozen=True, slots=True)
 class SpoolStatus:
@@ -17,8 +19,8 @@ class SpoolStatus:
     run: str
     writer: str
     agent: str
-    server: str
-    """Where the writer wanted to deliver to, without secrets."""
+    destination: Destination
+    """Where the writer wanted to deliver to."""
     folder: Path
     alive: bool
     """A process holds it right now, and delivers it itself."""

@@ -69,6 +69,8 @@ async def deliver_spools(
     run: str | None = None,
     timeout: float = FLUSH_S,
     told: Callable[[Taken], None] | None = None,
+    strict: bool = False,
+    recorded_for: str | None = None,
 ) -> list[Taken]:
     """Deliver what writers have left whose process is gone, to the bus of ``settings``, in order and once.
 
@@ -79,6 +81,8 @@ async def deliver_spools(
         run: only of this run.
         timeout: seconds that one writer's records may take.
         told: told of each folder when it is done.
+        strict: only what is for this bus (see `Destination`); else all there is, also what was for another one.
+        recorded_for: with ``strict`` also what is for this address.
 
     Raises `BusUnreachable`. Folders of living processes, and those that somebody else delivers, are passed over.
     """
@@ -87,7 +91,8 @@ async def deliver_spools(
     try:
         taken = []
         for path in spool.folders(where, project or "*", run or "*"):
-            found = await deliver_folder(wire, path, timeout)
+            to = settings if strict else None
+            found = await deliver_folder(wire, path, timeout, to=to, recorded_for=recorded_for)
             if found is not None:
                 taken.append(found)
                 if told is not None:
@@ -98,13 +103,18 @@ async def deliver_spools(
 
 
 async def deliver_folder(
-    wire: Wire, path: Path, timeout: float = FLUSH_S, *, server: str | None = None
+    wire: Wire, path: Path, timeout: float = FLUSH_S, *, to: Settings | None = None, recorded_for: str | None = None
 ) -> Taken | None:
-    """Deliver one folder; ``None`` when its process lives, somebody else has it, or it is for another ``server``."""
+    """Deliver one folder; ``None`` when its process lives, or somebody else has it.
+
+    With ``to``, the settings of the wire, also when it is for another bus than theirs (see `Destination`), unless it
+    was ``recorded_for`` this address.
+    """
     held = spool.take(path)
     if held is None:
         return None
-    if server is not None and held.owner.server != server:
+    owner = held.owner
+    if to is not None and not (owner.destination.reached_by(to) or owner.server == recorded_for):
         held.release()
         return None
     try:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tracecraft.loop import background
-from tracecraft.recording import reader, spool, wires
-from tracecraft.recording.adoption import adopt
+from tracecraft.recording import adoption, reader, spool, wires
 from tracecraft.recording.courier import Courier
 from tracecraft.recording.flushed import Flushed
 from tracecraft.recording.journal import Journal
@@ -20,6 +19,7 @@ from tracecraft.recording.position import Position
 from tracecraft.recording.takeover import deliver_folder
 from tracecraft.recording.uploads import Uploads
 from tracecraft_core import ids, nats_client
+from tracecraft_core.destination import Destination
 from tracecraft_core.errors import TracecraftError
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ class Writer:
     def __init__(self, settings: Settings, project: str, run: str, agent: str) -> None:
         nats_client.load()
         self.id = ids.fresh()
-        self.owner = spool.Owner(project=project, run=run, writer=self.id, agent=agent, server=settings.server)
+        goal = Destination.of(settings)
+        self.owner = spool.Owner(
+            project=project, run=run, writer=self.id, agent=agent, server=goal.server, stack=goal.stack
+        )
         self.closed = False
         self._settings = settings
         self._held, position = _folder(self.owner)
@@ -60,7 +63,7 @@ class Writer:
         self.journal.want = self._waker(self._prepare)
         self.uploads.wake = self._waker(self.uploads.poke)
         courier.start()
-        adopt(self._settings, self.owner)
+        adoption.adopt(self._settings, self.owner)
         return courier
 
     def _waker(self, function: Callable[[], None]) -> Callable[[], None]:
@@ -140,6 +143,7 @@ class Writer:
         complete = await courier.flush(max(0.0, until - loop.time()), since=begun)
         if complete:
             await self._take_over_children(until - loop.time())
+            await adoption.settle(until - loop.time())
         self._told = courier.has_told
         left = self.journal.position.acked >= self.journal.number
         await courier.stop(left=left)
@@ -159,7 +163,7 @@ class Writer:
             with contextlib.suppress(TimeoutError, TracecraftError, OSError):
                 async with asyncio.timeout(seconds):
                     for path in folders:
-                        await deliver_folder(wire, path, seconds, server=self.owner.server)
+                        await deliver_folder(wire, path, seconds, to=self._settings)
         finally:
             wires.give_back(self._settings)
 

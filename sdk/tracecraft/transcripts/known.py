@@ -51,7 +51,7 @@ async def _deliver(session: AsyncSession, run: str) -> None:
     try:
         await wire.up()
         for folder in folders:
-            taken = await deliver_folder(wire, folder, DELIVERED_S, server=session.settings.server)
+            taken = await deliver_folder(wire, folder, DELIVERED_S, to=session.settings)
             if taken is not None and taken.problem and not taken.left_uploads:
                 raise NotYet(f"what was recorded before lies in {folder}: {taken.problem}")
     finally:

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--timeout", type=DURATION, default=60.0, help="Time that one writer's records may take. [default: 60s]")
+@click.option("--from", "recorded_for", metavar="SERVER", help="Also what was recorded for this address.")
 @common
-def command(common: Common, timeout: float) -> None:
+def command(common: Common, timeout: float, recorded_for: str | None) -> None:
     """Deliver to the bus what was recorded for this project while it was away: in order, once.
 
-    A line for each run and writer. Exits with 1 when something could not be delivered; it stays here then.
+    What was recorded while no server was named goes to the stack of this machine, whatever its port; what was recorded
+    for an address goes there, and to another bus only with --from. A line for each run and writer. Exits with 1 when
+    something could not be delivered; it stays here then.
 
     Example: tracecraft spool flush
     """
@@ -30,15 +33,17 @@ def command(common: Common, timeout: float) -> None:
     async def work(session: AsyncSession, memo: Memo) -> None:
         nonlocal failed
         from tracecraft_cli import spooled
+        from tracecraft_core import urls
 
-        told = 0
-        async for one in spooled.deliver(session.settings, session.context.bus, timeout):
+        told, settings = 0, session.settings
+        address = ",".join(urls.without_secrets(one) for one in urls.split(recorded_for)) if recorded_for else None
+        async for one in spooled.deliver(settings, session.context.bus, timeout, address):
             emit(common.as_json, one.as_json(), one.text())
             failed = failed or one.problem is not None
             told += 1
         if not told:
             note(f"nothing waits for project {session.project}")
-            for line in spooled.elsewhere(session.project):
+            for line in spooled.elsewhere(settings):
                 note(line)
 
     run(common, work, acts=False)

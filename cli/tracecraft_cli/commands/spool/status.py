@@ -19,17 +19,20 @@ def command(common: Common) -> None:
 
     Example: tracecraft spool status --json
     """
-    guard(common.as_json, lambda: _show(common.as_json))
+    guard(common.as_json, lambda: show(common))
 
 
-def _show(as_json: bool) -> None:
+def show(common: Common) -> None:
+    """Print what waits."""
     import time
 
     from tracecraft_cli import spooled
     from tracecraft_cli.replay.wording import size
     from tracecraft_cli.runs_view import numbers
+    from tracecraft_core import settings
     from tracecraft_core.quotation import neutral
 
+    resolved = settings.load(common.flags)
     waiting = spooled.waiting()
     rows = [
         [
@@ -40,11 +43,11 @@ def _show(as_json: bool) -> None:
             str(one.uploads),
             size(one.bytes),
             numbers.duration(max(0.0, time.time() - one.since)) if one.since else "-",
-            "its process" if one.alive else "'tracecraft spool flush'",
+            neutral(one.remedy(resolved)),
         ]
         for one in waiting
     ]
     header = ["project", "run", "agent", "events", "files", "size", "age", "delivered by"]
-    emit(as_json, [one.as_json() for one in waiting], table(header, rows) if rows else None)
+    emit(common.as_json, [one.as_json() for one in waiting], table(header, rows) if rows else None)
     if not rows:
         note("nothing waits")
