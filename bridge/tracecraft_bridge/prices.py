@@ -77,6 +77,24 @@ def _pricer(provider: str | None, model: str, hour: int) -> Callable[[TokenCount
     return lambda tokens: _rounded(base + sum(map(Decimal.__mul__, rates, map(Decimal, tokens)), Decimal(0)))
 
 
+def missing(provider: str | None, model: str | None) -> str:
+    """Why a call has no price, in words."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    if not model:
+        return "nobody said which model it was"
+    snapshot = get_snapshot()
+    try:
+        snapshot.find_provider(model, provider or None, None)
+    except (LookupError, ValueError):
+        return f"the price list has no provider {provider}" if provider else f"the price list has no model {model}"
+    try:
+        snapshot.find_provider_model(model, None, provider or None, None)
+    except (LookupError, ValueError):
+        return f"the price list has no model {model}{f' of {provider}' if provider else ''}"
+    return f"the price list had no price for {model} when it was recorded"
+
+
 def _total(price: ModelPrice, tokens: TokenCounts) -> Decimal:
     from genai_prices import Usage
 

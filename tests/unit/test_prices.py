@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from tracecraft_bridge.prices import Prices, TokenCounts
+from tracecraft_bridge.prices import Prices, TokenCounts, missing
 
 JUNE_2026 = 1_780_000_000_000_000
 
@@ -40,3 +40,16 @@ def test_a_long_prompt_is_priced_by_its_tier() -> None:
     assert short is not None
     assert long is not None
     assert long > 3 * short
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "why"),
+    [
+        pytest.param("stub", "gpt-4o", "the price list has no provider stub", id="provider"),
+        pytest.param("openai", "no-such", "the price list has no model no-such of openai", id="model"),
+        pytest.param(None, "no-such", "the price list has no model no-such", id="model of nobody"),
+        pytest.param("openai", None, "nobody said which model it was", id="no model"),
+    ],
+)
+def test_a_call_without_a_price_has_a_reason(provider: str | None, model: str | None, why: str) -> None:
+    assert missing(provider, model) == why

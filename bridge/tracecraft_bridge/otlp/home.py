@@ -15,7 +15,7 @@ from tracecraft_core.errors import InvalidName
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Origin = Literal["trace", "inside", "named", "session", "service"]
+Origin = Literal["trace", "inside", "named", "copy", "session", "service"]
 
 _SESSIONS: Final = (
     (semconv.CLAUDE_PREFIX, semconv.CLAUDE_SESSION, "claude", "Claude Code"),
@@ -38,8 +38,9 @@ class Home:
     run: str
     origin: Origin
     """``trace``: the run is the trace, and over when its root span is. ``inside``: somebody else's run that handed out
-    a ``traceparent``. ``named``: `semconv.RUN` says so. ``session``: of a coding agent. ``service``: what belongs to no
-    run goes to the one of its process."""
+    a ``traceparent``. ``named``: `semconv.RUN` says so. ``copy``: that of a run of another project, into which nobody
+    else writes here. ``session``: of a coding agent. ``service``: what belongs to no run goes to the one of its
+    process."""
     trace: str = ""
     name: str = ""
     source: str = SOURCE
@@ -65,7 +66,7 @@ def home_of(
     run = text(found, semconv.RUN) or text(resource, semconv.RUN)
     if run:
         named = _without_secret(_checked(semconv.RUN, run))
-        return Home(where, named, "named", name=named), False
+        return Home(where, named, "copy" if semconv.EXPORTED_FROM in resource else "named", name=named), False
     for prefix, attribute, source, shown in _SESSIONS:
         session = text(found, attribute) or text(resource, attribute)
         if session and name.startswith(prefix):

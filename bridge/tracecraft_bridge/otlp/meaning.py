@@ -138,6 +138,13 @@ def own_agent(span: Span) -> str:
     return as_token(said)
 
 
+def is_agent(span: Span) -> bool:
+    """Whether it is the part of an agent that it names."""
+    found = span.attributes
+    said = text(found, semconv.OPERATION) == "invoke_agent" or text(found, semconv.OI_KIND).upper() == "AGENT"
+    return said and bool(own_agent(span))
+
+
 def service_agent(resource: Mapping[str, Any]) -> str:
     """The agent of a whole process."""
     said = text(resource, semconv.AGENT, semconv.SERVICE_NAME)

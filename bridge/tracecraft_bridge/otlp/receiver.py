@@ -8,13 +8,14 @@ import hashlib
 import logging
 import threading
 from concurrent.futures import CancelledError as Cancelled
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 
 from tracecraft_bridge.artifacts.blobs import Blobs
 from tracecraft_bridge.artifacts.errors import StoreAway
-from tracecraft_bridge.otlp import meaning, messages, points, records, sorting, spans
+from tracecraft_bridge.otlp import copies, meaning, messages, points, records, sorting, spans
 from tracecraft_bridge.otlp.refused import later
 from tracecraft_bridge.otlp.telemetry import text
 from tracecraft_bridge.otlp.traces import Traces
@@ -106,8 +107,14 @@ class Receiver:
     def _take(self, signal: str, encoding: str, body: bytes, project: str) -> bytes:
         found = _SORTERS[signal](messages.decode(signal, encoding, body), project)
         homes = self._on_loop(self._traces.homes(found.asked)) if found.asked else {}
+        groups = found.settle(homes)
+        if exported := [home for home in groups if home.origin == "copy"]:
+            others = self._on_loop(self._traces.of_others(exported))
+            groups = {
+                replace(home, origin="named") if home in others else home: group for home, group in groups.items()
+            }
         digest = hashlib.sha256(signal.encode() + body).digest()
-        writings = [self._write(signal, home, items, digest) for home, items in found.settle(homes).items()]
+        writings = [self._write(signal, home, items, digest) for home, items in groups.items()]
         self._on_loop(self._publish(writings))
         rejected = found.rejected.total()
         self._metrics.otlp_items.labels(signal, "accepted").inc(found.items - rejected)
@@ -116,7 +123,9 @@ class Receiver:
 
     def _write(self, signal: str, home: Home, items: list[Any], digest: bytes) -> Writing:
         writing = Writing(home, _agent_of(home, items[0].resource), digest)
-        if signal == "traces":
+        if signal == "traces" and home.origin == "copy":
+            copies.write(writing, items)
+        elif signal == "traces":
             spans.write(writing, items, self._told)
         elif signal == "logs":
             records.write(writing, items)

@@ -160,7 +160,7 @@ def _agent_of(span: Span, known: Mapping[str, Span], fallback: str) -> str:
 
 def _write_span(writing: Writing, span: Span, agent: str, told: Told) -> None:
     failed = meaning.failure_of(span)
-    is_agent = _is_agent(span)
+    is_agent = meaning.is_agent(span)
     if is_agent:
         model, role = meaning.model_of(span.attributes), text(span.attributes, semconv.AGENT_DESCRIPTION)
         writing.add(agent, "agent.started", AgentStarted(time=span.start, model=model, role=clean(role, 200) or None))
@@ -173,16 +173,10 @@ def _write_span(writing: Writing, span: Span, agent: str, told: Told) -> None:
     usage = _usage(span, told)
     if usage is not None:
         writing.add(agent, "usage", usage)
-    writing.add(agent, "step.ended", _ended(span, failed))
+    writing.add(agent, "step.ended", _ended(span, failed, is_root=writing.home.origin == "trace" and not span.parent))
     if is_agent:
         ended = AgentEnded(time=_end(span), status="error" if failed else "ok", error=failed)
         writing.add(agent, "agent.ended", ended)
-
-
-def _is_agent(span: Span) -> bool:
-    found = span.attributes
-    said = text(found, semconv.OPERATION) == "invoke_agent" or text(found, semconv.OI_KIND).upper() == "AGENT"
-    return said and bool(meaning.own_agent(span))
 
 
 def _write_lines(writing: Writing, span: Span, agent: str, failed: Failure | None) -> None:
@@ -220,7 +214,7 @@ def _usage(span: Span, told: Told) -> Usage | None:
     )
 
 
-def _ended(span: Span, failed: Failure | None) -> StepEnded:
+def _ended(span: Span, failed: Failure | None, *, is_root: bool) -> StepEnded:
     is_claude = span.name.startswith(semconv.CLAUDE_PREFIX)
     tags = meaning.tags_of(span.attributes, without=_OF_THE_USER if is_claude else ("tracecraft.",))
     tags |= {key: clean(values.as_tag(said), 400) for key, said in _prefixed(span.attributes, semconv.TAG_PREFIX)}
@@ -229,9 +223,16 @@ def _ended(span: Span, failed: Failure | None) -> StepEnded:
     if span.links:
         tags["otel.links"] = " ".join(span.links[:8])
     whole = span.trace[16:]
+    name = clean(_name(span), 500) or "?"
+    if name == clean(span.name, 500):  # by these it is exported as the same span
+        tags[semconv.SPAN_KIND_TAG] = (
+            semconv.SPAN_KINDS[span.kind] if 0 < span.kind < len(semconv.SPAN_KINDS) else "internal"
+        )
+        if is_root:
+            tags[semconv.SPAN_ROOT_TAG] = "true"
     return StepEnded(
         step=span.id,
-        name=clean(_name(span), 500) or "?",
+        name=name,
         time=_end(span),
         duration=max(0, _end(span) - span.start),
         kind=meaning.kind_of(span),

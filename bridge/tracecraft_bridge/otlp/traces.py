@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_bridge.otlp.home import Home
+from tracecraft_bridge.otlp.writing import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +30,13 @@ _OF_STEP: Final = """
     WHERE EXISTS (SELECT FROM step_open o WHERE o.project = k.project AND o.run = k.run AND o.step = ANY(%s))
        OR EXISTS (SELECT FROM step s WHERE s.project = k.project AND s.run = k.run AND s.step = ANY(%s))
     LIMIT 1
+"""
+_OF_OTHERS: Final = """
+    SELECT k.project, k.run FROM unnest(%s::text[], %s::text[]) AS k(project, run)
+    JOIN run r ON r.project = k.project AND r.run = k.run
+    WHERE NOT EXISTS (SELECT FROM run_writer w WHERE w.project = k.project AND w.run = k.run)
+       OR EXISTS (SELECT FROM run_writer w WHERE w.project = k.project AND w.run = k.run
+                  AND NOT starts_with(w.writer, %s))
 """
 
 
@@ -62,6 +70,17 @@ class Traces:
         while len(self._known) > REMEMBERED:
             del self._known[next(iter(self._known))]
         return found
+
+    async def of_others(self, homes: list[Home]) -> set[Home]:
+        """Those whose run something but telemetry has written into: it is theirs to begin and to end.
+
+        Raises like `homes`.
+        """
+        await self._progress.caught_up(self._bus, PATIENCE_S)
+        arguments = ([home.project for home in homes], [home.run for home in homes], PREFIX)
+        async with self._pool.connection() as connection:
+            found = set(await (await connection.execute(_OF_OTHERS, arguments)).fetchall())
+        return {home for home in homes if (home.project, home.run) in found}
 
     async def _look(self, asked: dict[str, Asked]) -> dict[str, Home]:
         async with self._pool.connection() as connection:

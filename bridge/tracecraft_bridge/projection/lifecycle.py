@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_bridge.projection import poison
-from tracecraft_bridge.projection.copy_text import stamp
+from tracecraft_bridge.projection.copy_text import microseconds, stamp
 from tracecraft_bridge.projection.labels import set_params, set_tags
 from tracecraft_bridge.projection.run_row import DeletedRow, RunRow
 from tracecraft_bridge.projection.steps import MAX_MESSAGE, MAX_TYPE, agent_of, failure, lose_open
@@ -128,19 +128,24 @@ def on_deleted(batch: Batch, run: RunState, entry: Entry, event: RunDeleted) -> 
 
 
 def on_agent_started(batch: Batch, run: RunState, entry: Entry, event: AgentStarted) -> None:
-    """``agent.started``."""
-    time = stamp(batch.time(run, entry, event.time))
-    row = agent_of(batch, run, entry, entry.parts.agent or "")
-    row.started, row.status, row.ended = time, RUNNING, None
+    """``agent.started``; an agent that begins again has been there since its first beginning."""
+    time, agent = batch.time(run, entry, event.time), entry.parts.agent or ""
+    is_new = agent not in run.agents
+    row = agent_of(batch, run, entry, agent)
+    if is_new or time < microseconds(row.started):
+        row.started = stamp(time)
+    if row.ended is None or time >= microseconds(row.ended):
+        row.status, row.ended = RUNNING, None
     row.model = None if event.model is None else event.model[:MAX_TYPE]
     row.role = None if event.role is None else event.role[:MAX_TYPE]
 
 
 def on_agent_ended(batch: Batch, run: RunState, entry: Entry, event: AgentEnded) -> None:
-    """``agent.ended``."""
-    time = stamp(batch.time(run, entry, event.time))
+    """``agent.ended``; of several, told in whatever order, the latest counts."""
+    time = batch.time(run, entry, event.time)
     row = agent_of(batch, run, entry, entry.parts.agent or "")
-    row.ended, row.status = time, event.status
+    if row.ended is None or time >= microseconds(row.ended):
+        row.ended, row.status = stamp(time), event.status
 
 
 def note_end(run: RunState, entry: Entry, identity: Identity, dropped: int) -> None:

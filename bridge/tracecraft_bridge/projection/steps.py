@@ -81,6 +81,7 @@ def on_ended(batch: Batch, run: RunState, entry: Entry, event: StepEnded) -> Non
     _close(batch, run, event.step)
     if not step.name:
         step.agent, step.started = entry.parts.agent or "", stamp(max(0, ended - duration))
+        _enclose(agent_of(batch, run, entry, step.agent), step.started)
     error_type, error_message = failure(event.error)
     row = StepRow(
         *(run.project, run.run, event.step, step.agent, _cut(event.parent), event.kind, _name(event.name)),
@@ -137,7 +138,14 @@ def _open(batch: Batch, run: RunState, entry: Entry, name: str, started: str) ->
     row = agent_of(batch, run, entry, agent)
     row.steps += 1
     row.last_step = name
+    _enclose(row, started)
     return step
+
+
+def _enclose(row: AgentRow, started: str) -> None:
+    """An agent takes part from its first step on at the latest, whenever that step was told of."""
+    if microseconds(started) < microseconds(row.started):
+        row.started = started
 
 
 def _close(batch: Batch, run: RunState, name: str) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from tracecraft_core import semconv
 from tracecraft_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ PROTOBUF_TYPE: Final = "application/x-protobuf"
 SCOPE: Final = "tracecraft"
 INSTALL: Final = "install it with: pip install opentelemetry-proto"
 
-_KINDS: Final = {"internal": 1, "client": 3}
+_KINDS: Final = {kind: number for number, kind in enumerate(semconv.SPAN_KINDS)}
 _STATUS: Final = {"unset": 0, "ok": 1, "error": 2}
 _SAMPLED: Final = 1
 _MOST: Final = 2**63

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from tracecraft_cli.amounts import counted
 from tracecraft_cli.otlp_export.encoding import INSTALL, JSON_TYPE, PROTOBUF_TYPE, has_protobuf
 from tracecraft_core.errors import TracecraftError, UsageError
 from tracecraft_core.quotation import oneline
@@ -62,7 +63,7 @@ class EndpointRefused(TracecraftError):
 def _there(sent: int) -> str:
     if not sent:
         return "nothing was taken"
-    return f"{sent:,} spans were taken; sent again, they have the same ids"
+    return f"{counted(sent, 'span was', 'spans were')} taken; what is sent again has the same ids"
 
 
 def _hint(status: int) -> str:

@@ -9,6 +9,7 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from tracecraft_cli.amounts import counted
 from tracecraft_cli.otlp_export import files
 from tracecraft_cli.otlp_export.encoding import Encoder
 from tracecraft_cli.otlp_export.endpoint import (
@@ -84,10 +85,12 @@ async def _batches(spans: AsyncIterator[Span]) -> AsyncIterator[list[Span]]:
 def _notes(told: Told) -> Iterable[str]:
     if told.open:
         yield (
-            f"{told.open:,} steps or runs have not ended: their spans end where the run was last heard; "
-            "export it again when it is over"
+            f"{counted(told.open, 'step or run has', 'steps or runs have')} not ended: there a span ends where the run "
+            "was last heard; export it again when it is over"
         )
     if told.previews:
-        yield f"{told.previews:,} values are exported as their beginning only; their attribute '.cut' says why"
+        values = counted(told.previews, "value is", "values are")
+        yield f"{values} exported as the beginning only; attribute '.cut' says why"
     if told.unlinked:
-        yield f"{told.unlinked:,} messages were read here and sent outside of every run: they have no link"
+        letters = counted(told.unlinked, "message was", "messages were")
+        yield f"{letters} read here and sent outside of every run: no link"

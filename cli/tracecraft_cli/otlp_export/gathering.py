@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from tracecraft.artifacts import get_bytes
 from tracecraft.queries import ask
-from tracecraft_cli.otlp_export import spans, usage, values
+from tracecraft_cli.otlp_export import received, spans, usage, values
 from tracecraft_cli.otlp_export.hops import MOST, Hops, Sent, message_of
 from tracecraft_cli.otlp_export.span import step_id
 from tracecraft_core import queries, semconv
@@ -92,23 +93,37 @@ class Gatherer:
         self.told.open += row.status == "running"
         links = await self._links(traced)
         whole, by_agent = usage.Sum(), {one.agent: usage.Sum() for one in traced.detail.agents}
+        extents: dict[str, spans.Extent] = {}
+        sent: Counter[str] = Counter()
         async for step, found in self._steps(row.run):
+            sent[step.agent] += received.is_span(found.tags)
+            is_root = traced.received_root is None and received.is_root(step, found.tags)
+            if is_root:
+                traced = replace(traced, received_root=step_id(step.step))
             self.told.open += step.status == "open"
             self.told.previews += bool(found.input.cut) + bool(found.output.cut)
             whole.add(step.tokens, step.cost)
             if step.agent in by_agent:
                 by_agent[step.agent].add(step.tokens, step.cost)
-            yield spans.step_span(traced, step, found, links.pop(step_id(step.step), ()))
+            span = spans.step_span(traced, step, found, links.pop(step_id(step.step), ()))
+            extents[step.agent] = extents.get(step.agent, spans.Extent(span.start, span.end)).around(span)
+            yield spans.with_run(span, traced) if is_root else span
             if step.kind != "llm" and step.tokens is not None and usage.any_of(step.tokens, step.cost):
                 yield spans.usage_span(traced, step, step.tokens, step.cost, step_id(step.step), step.model)
         for agent in traced.detail.agents:
-            yield spans.agent_span(traced, agent, links.pop(traced.agent(agent.agent), ()))
+            within = traced.root
+            if (
+                not agent.steps or sent[agent.agent] < agent.steps
+            ):  # else its own span is among the steps, if it had one
+                within = traced.agent(agent.agent)
+                yield spans.agent_span(traced, agent, links.pop(within, ()), extents.get(agent.agent))
             if rest := by_agent[agent.agent].rest(agent.tokens, agent.cost):
                 whole.add(*rest)
-                yield spans.usage_span(traced, agent, *rest, traced.agent(agent.agent), agent.model)
+                yield spans.usage_span(traced, agent, *rest, within, agent.model)
         if rest := whole.rest(row.tokens, row.cost):
             yield spans.usage_span(traced, row, *rest, traced.root, None)
-        yield spans.run_span(traced, parent)
+        if traced.received_root is None:
+            yield spans.run_span(traced, parent)
         for child in traced.detail.children:
             async for span in self._run(await self.open(child.run), traced):
                 yield span

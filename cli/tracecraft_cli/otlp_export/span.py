@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Status = Literal["unset", "ok", "error"]
-Kind = Literal["internal", "client"]
+Kind = Literal["unspecified", "internal", "server", "client", "producer", "consumer"]
 
 MOST_LINKS: Final = 128
 """Links of one span that are kept, the default limit of OpenTelemetry's SDKs."""

@@ -1,6 +1,7 @@
 """Spans of a run: of itself, of its agents, of its steps, and of usage that no model call has.
 
 The run is ``invoke_workflow``, an agent ``invoke_agent``, a step ``chat``, ``execute_tool``, ``retrieval`` or itself.
+A step that came as a span (`received`) is that span again, and the root of a trace is the run.
 Usage stands on spans of model calls only, each token once: whoever adds up the spans of a trace has the run's totals.
 """
 
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from tracecraft_cli.otlp_export import messages, usage
+from tracecraft_cli.otlp_export import messages, received, usage
 from tracecraft_cli.otlp_export.span import MOST_LINKS, Event, Link, Span, nanoseconds, span_id, step_id
 from tracecraft_core import ids, semconv
 
@@ -25,6 +26,7 @@ _OI_KINDS: Final = {"llm": "LLM", "tool_call": "TOOL", "retrieval": "RETRIEVER"}
 _LANGFUSE: Final = {"LLM": "generation", "TOOL": "tool", "RETRIEVER": "retriever", "AGENT": "agent", "CHAIN": "chain"}
 _WELL: Final = ("finished", "ok", "ended")
 _OPEN: Final = ("running", "open")
+_UNENDED: Final = ("open", "lost")
 _PROVIDERS: Final = {
     "claude": "anthropic",
     "gpt": "openai",
@@ -47,6 +49,8 @@ class Traced:
     detail: RunDetail
     parent_span: str | None = None
     """The remote span inside of which it was started."""
+    received_root: str | None = None
+    """The root span that the run was received with, once it is known."""
 
     @property
     def trace(self) -> str:
@@ -56,7 +60,7 @@ class Traced:
     @property
     def root(self) -> str:
         """The span id of the run."""
-        return root_id(self.detail.project, self.detail.row.run, self.detail.trace)
+        return self.received_root or root_id(self.detail.project, self.detail.row.run, self.detail.trace)
 
     @property
     def last(self) -> int:
@@ -70,9 +74,26 @@ class Traced:
     def _agents(self) -> frozenset[str]:
         return frozenset(row.agent for row in self.detail.agents)
 
+    @cached_property
+    def ends(self) -> dict[str, int]:
+        """When each agent ended."""
+        return {row.agent: nanoseconds(row.ended) for row in self.detail.agents if row.ended is not None}
+
     def agent(self, name: str) -> str:
         """The span id of an agent; of one that the bridge did not list, as there are so many, that of the run."""
         return agent_id(self.detail.project, self.detail.row.run, name) if name in self._agents else self.root
+
+
+@dataclass(slots=True)
+class Extent:
+    """From the beginning of the first of some spans to the end of the last; nanoseconds since 1970."""
+
+    start: int
+    end: int
+
+    def around(self, span: Span) -> Extent:
+        """With one more."""
+        return Extent(min(self.start, span.start), max(self.end, span.end))
 
 
 def root_id(project: str, run: str, trace: str) -> str:
@@ -92,24 +113,14 @@ def agent_id(project: str, run: str, agent: str) -> str:
 
 def run_span(traced: Traced, parent: Traced | None = None) -> Span:
     """The span of the run; ``parent`` is the run inside of which it is, when that is exported too."""
-    detail, row = traced.detail, traced.detail.row
+    row = traced.detail.row
     attributes: dict[str, Any] = {
         semconv.OPERATION: "invoke_workflow",
         semconv.WORKFLOW_NAME: row.name,
-        semconv.RUN_NAME: row.name,
-        semconv.RUN_STATUS: row.status,
-        f"{semconv.RUN_PREFIX}purpose": row.purpose,
-        **_total(row),
-        **{f"{semconv.PARAM_PREFIX}{key}": value for key, value in row.params.items()},
-        **{f"{semconv.TAG_PREFIX}{key}": value for key, value in row.tags.items()},
-        **{f"{semconv.METRIC_PREFIX}{key}": value for key, value in row.metrics.items()},
+        **_run(traced, semconv.TAG_PREFIX),
     }
-    if row.parent:
-        attributes[semconv.RUN_PARENT] = row.parent
     if "session" in row.tags:
         attributes |= {semconv.CONVERSATION: row.tags["session"], semconv.OI_SESSION: row.tags["session"]}
-    if detail.cut:
-        attributes[f"{semconv.RUN_PREFIX}cut"] = detail.cut
     if row.params:
         attributes |= messages.plain(row.params, semconv.OI_INPUT, semconv.OI_INPUT_TYPE)
     if row.metrics:
@@ -118,20 +129,48 @@ def run_span(traced: Traced, parent: Traced | None = None) -> Span:
     made = Span(
         trace=traced.trace,
         id=traced.root,
-        name=f"invoke_workflow {row.name}",
+        name=_named("invoke_workflow", row.name),
         start=nanoseconds(row.started),
         end=traced.last,
         parent=traced.parent_span,
         attributes=_whose(traced, row.agent, "CHAIN") | attributes,
         links=() if traced.parent_span and parent is not None and parent.trace == traced.trace else links,
     )
-    error = detail.error or {}
+    error = traced.detail.error or {}
     return _ended(made, row.status, {"message": row.reason or "", **error})
 
 
-def agent_span(traced: Traced, row: AgentRow, links: tuple[Link, ...] = ()) -> Span:
-    """The span of an agent's part."""
-    start = nanoseconds(row.started)
+def with_run(span: Span, traced: Traced) -> Span:
+    """The root that a run was received with, with what is known of the run."""
+    return replace(
+        span, parent=traced.parent_span, attributes={**span.attributes, **_run(traced, semconv.RUN_TAG_PREFIX)}
+    )
+
+
+def _run(traced: Traced, tag_prefix: str) -> dict[str, Any]:
+    """What is said of a run."""
+    detail, row = traced.detail, traced.detail.row
+    found: dict[str, Any] = {
+        semconv.RUN_NAME: row.name,
+        semconv.RUN_STATUS: row.status,
+        f"{semconv.RUN_PREFIX}purpose": row.purpose,
+        **_total(row),
+        **{f"{semconv.PARAM_PREFIX}{key}": value for key, value in row.params.items()},
+        **{f"{tag_prefix}{key}": value for key, value in row.tags.items()},
+        **{f"{semconv.METRIC_PREFIX}{key}": value for key, value in row.metrics.items()},
+    }
+    if row.parent:
+        found[semconv.RUN_PARENT] = row.parent
+    if detail.cut:
+        found[f"{semconv.RUN_PREFIX}cut"] = detail.cut
+    return found
+
+
+def agent_span(traced: Traced, row: AgentRow, links: tuple[Link, ...] = (), within: Extent | None = None) -> Span:
+    """The span of an agent's part, around its steps, which are ``within`` these times."""
+    start, end = nanoseconds(row.started), traced.last if row.ended is None else nanoseconds(row.ended)
+    if within is not None:
+        start, end = min(start, within.start), max(end, within.end)
     attributes: dict[str, Any] = {
         semconv.OPERATION: "invoke_agent",
         semconv.AGENT_NAME: row.agent,
@@ -148,7 +187,7 @@ def agent_span(traced: Traced, row: AgentRow, links: tuple[Link, ...] = ()) -> S
         id=traced.agent(row.agent),
         name=f"invoke_agent {row.agent}",
         start=start,
-        end=max(start, traced.last if row.ended is None else nanoseconds(row.ended)),
+        end=max(start, end),
         parent=traced.root,
         attributes=_whose(traced, row.agent, "AGENT") | attributes,
     )
@@ -158,11 +197,15 @@ def agent_span(traced: Traced, row: AgentRow, links: tuple[Link, ...] = ()) -> S
 def step_span(traced: Traced, row: StepRow, values: Values, links: tuple[Link, ...] = ()) -> Span:
     """The span of a step. One that is open ends where its run was last heard."""
     start = nanoseconds(row.started)
+    end = traced.last if row.ended is None else nanoseconds(row.ended)
+    if row.status in _UNENDED:  # it was over with its agent, where that said when
+        end = min(end, traced.ends.get(row.agent, end))
     kind = _OI_KINDS.get(row.kind, "CHAIN")
     attributes: dict[str, Any] = {
         semconv.STEP_NAME: row.name,
         semconv.STEP_KIND: row.kind,
         semconv.STEP_STATUS: row.status,
+        **({} if row.parent else {semconv.STEP_TOP: True}),
         **_content(row, values),
         **{f"{semconv.TAG_PREFIX}{key}": value for key, value in values.tags.items()},
     }
@@ -172,14 +215,18 @@ def step_span(traced: Traced, row: StepRow, values: Values, links: tuple[Link, .
         attributes |= _model(row.model, row.provider) | {semconv.OPERATION: "chat"}
         if usage.any_of(row.tokens, row.cost) and row.tokens is not None:
             attributes |= usage.attributes(row.tokens, row.cost)
+    attributes |= received.attributes(values.tags)
+    kind = kind if (said := attributes.get(semconv.OI_KIND)) not in _LANGFUSE else said
+    was_span = received.is_span(values.tags)
+    top = traced.root if was_span else traced.agent(row.agent)
     made = Span(
         trace=traced.trace,
         id=step_id(row.step),
-        name=_name(row),
+        name=row.name if was_span else _name(row),
         start=start,
-        end=max(start, traced.last if row.ended is None else nanoseconds(row.ended)),
-        parent=step_id(row.parent) if row.parent else traced.agent(row.agent),
-        kind="client" if row.kind == "llm" else "internal",
+        end=max(start, end),
+        parent=step_id(row.parent) if row.parent else top,
+        kind=received.kind(values.tags) if was_span else "client" if row.kind == "llm" else "internal",
         attributes=_whose(traced, row.agent, kind) | attributes,
     )
     return _ended(_linked(made, links), row.status, values.failure or {"message": row.error or ""})
@@ -230,10 +277,15 @@ def _model(model: str | None, said: str | None) -> dict[str, Any]:
 
 def _name(row: StepRow) -> str:
     if row.kind == "llm":
-        return f"chat {row.model}" if row.model else f"chat {row.name}"
+        return f"chat {row.model}" if row.model else _named("chat", row.name)
     if row.kind == "tool_call":
-        return f"execute_tool {row.name}"
-    return f"retrieval {row.name}" if row.kind == "retrieval" else row.name
+        return _named("execute_tool", row.name)
+    return _named("retrieval", row.name) if row.kind == "retrieval" else row.name
+
+
+def _named(operation: str, name: str) -> str:
+    """``<operation> <name>``, once, also for what an old record calls so already."""
+    return name if name.startswith(f"{operation} ") else f"{operation} {name}"
 
 
 def _content(row: StepRow, values: Values) -> dict[str, Any]:
@@ -303,8 +355,9 @@ def _ended(span: Span, status: str, failure: Mapping[str, Any]) -> Span:
     if status in _WELL:
         return replace(span, status="ok")
     kind = str(failure.get("type") or status)
-    why = str(failure.get("message") or _WHY.get(status, status))
-    facts = {semconv.EXCEPTION_TYPE: kind, semconv.EXCEPTION_MESSAGE: why}
+    said = str(failure.get("message") or "")
+    why = said or _WHY.get(status, status)
+    facts = {semconv.EXCEPTION_TYPE: kind} | ({semconv.EXCEPTION_MESSAGE: said} if said else {})
     if failure.get("trace"):
         facts[semconv.EXCEPTION_STACKTRACE] = str(failure["trace"])
     return replace(

@@ -25,7 +25,7 @@ from tracecraft_core.queries.artifacts import (
     Upload,
 )
 from tracecraft_core.queries.bundles import BundleAnswer, BundleRow, Imported, ImportQuestion
-from tracecraft_core.queries.costs import CostQuestion, CostReport, CostRow, Tokens
+from tracecraft_core.queries.costs import CostQuestion, CostReport, CostRow, Tokens, UnpricedRow
 from tracecraft_core.queries.entries import EntriesPage, EntriesQuestion, Entry
 from tracecraft_core.queries.metrics import Curve, MetricSummary, Plot, PlotQuestion, PointsPage, PointsQuestion
 from tracecraft_core.queries.question import MAX_PAGE, PAGE, Answer, Question, RunQuestion
@@ -99,6 +99,7 @@ __all__ = [
     "StepsPage",
     "TaskAt",
     "Tokens",
+    "UnpricedRow",
     "Upload",
     "VerifyQuestion",
     "WriterReport",

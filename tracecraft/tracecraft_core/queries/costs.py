@@ -38,6 +38,16 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     """Calls of replays and forks, and repeated reports."""
 
 
+class UnpricedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls whose cost is not known."""
+
+    provider: str | None
+    model: str | None
+    calls: int
+    why: str
+    """In words: ``the price list has no provider stub``."""
+
+
 class CostReport(Answer, frozen=True, kw_only=True):
     """Costs, highest first, in USD; other currencies are in ``other``."""
 
@@ -45,3 +55,5 @@ class CostReport(Answer, frozen=True, kw_only=True):
     total: CostRow
     other: dict[str, float]
     price_versions: list[str]
+    unpriced: list[UnpricedRow] = msgspec.field(default_factory=list)
+    """Which calls have no known price, the most frequent first, at most 10."""

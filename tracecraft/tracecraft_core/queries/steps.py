@@ -91,7 +91,7 @@ class SearchQuestion(Question, frozen=True, kw_only=True):
     text: str
     """Upper and lower case are the same; no pattern."""
     sessions: bool = False
-    """Only runs that are sessions of coding agents (they have a tag ``session``)."""
+    """Only runs that are sessions of coding agents (they have a tag ``session``); nothing that model calls repeat."""
     run: str | None = None
     agent: str | None = None
     since: str | None = None
