@@ -273,6 +273,21 @@ class Training:
         self.log.close()
 
 
+def test_a_watch_that_begins_before_the_table_says_what_the_agent_goes_by_once_there_is_one(
+    cli: CommandLine, researcher: Researcher
+) -> None:
+    (researcher.folder / "results.tsv").unlink()
+    watching = Watching(cli, "gpu0")
+    poll(cli, researcher.experiment_run, [researcher.experiment_run], lambda: runs(cli))
+    assert inspected(cli, researcher.experiment_run)["row"]["params"] == {"better": "lower"}
+    researcher.write("results.tsv", "")
+    researcher.write("results.tsv", HEADER.replace("val_bpb", "top1"))
+    known = {"better": "lower", "metric": "top1"}
+    poll(cli, "", known, lambda: inspected(cli, researcher.experiment_run)["row"]["params"])
+    assert watching.stop() == 0
+    assert inspected(cli, researcher.experiment_run)["row"]["status"] == "finished"
+
+
 def test_an_experiment_that_goes_on_is_a_run_with_its_curve_and_gets_its_row_after_a_crash_of_the_watcher(
     cli: CommandLine, researcher: Researcher
 ) -> None:
@@ -439,6 +454,18 @@ def test_a_watcher_says_what_it_watches_and_what_is_not_there_yet(cli: CommandLi
     assert words == f"watching gpu0 (branch {BRANCH}, no results.tsv yet) into project {cli.project}; Ctrl-C ends it\n"
     watching.send_signal(signal.SIGTERM)
     assert watching.wait(30) == 0
+
+
+def test_what_the_agent_wrote_is_printed_without_secrets_and_without_power_over_the_terminal(
+    cli: CommandLine, researcher: Researcher
+) -> None:
+    secret = "ghp_" + "a1" * 18
+    researcher.experiment(0.05, "keep", f"use {secret} \x1b[2Jred\u202e" + "x" * 2_000)
+    printed = cli("autoresearch", "watch", "gpu0", "--once")
+    line = next(line for line in said(printed).splitlines() if line.startswith("row"))
+    assert r"use [redacted:github-token] \x1b[2Jred\u202exx" in line
+    assert len(line) < 700
+    assert secret not in printed.stdout + printed.stderr
 
 
 def test_a_metric_that_the_table_does_not_have_is_refused_with_those_it_has(

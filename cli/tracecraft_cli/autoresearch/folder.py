@@ -97,7 +97,7 @@ class Folder:
 
     def _branch_of(self, table: Table) -> Branch:
         identity = self._identity or self._repository.identity() or self.path.name
-        metric = self._options.metric or table.metric
+        metric = self._options.metric or (table.metric if table.columns else None)
         return Branch(identity, self._repository.branch(), metric, self._options.higher)
 
     def look(self) -> list[News]:

@@ -16,6 +16,7 @@ from tracecraft_core.run_events import (
     Failure,
     Metric,
     Origin,
+    Params,
     RunEnded,
     RunStarted,
     Tags,
@@ -192,15 +193,25 @@ def best_of(rows: Sequence[Row], branch: Branch) -> Row | None:
 
 def opened(branch: Branch, writer: str, time: int) -> Batch:
     """The experiment is watched, from now on or again."""
-    params = {"metric": branch.metric, "better": "higher" if branch.higher else "lower"}
     started = RunStarted(
         name=branch.name[:LONGEST_NAME],
         time=time,
-        params=params,
+        params={**_goes_by(branch), "better": "higher" if branch.higher else "lower"},
         tags={"source": SOURCE, "branch": branch.name[:LONGEST_TAG]},
         origin=Origin(git_branch=branch.name),
     )
     return Batch(branch.run, writer, [("started", started)])
+
+
+def measured(branch: Branch, writer: str, time: int) -> Batch:
+    """What the agent goes by is known now, or is another one."""
+    given = Params(params=_goes_by(branch), time=time)
+    return Batch(branch.run, writer, [("param", given), ("left", WriterLeft(time=time))])
+
+
+def _goes_by(branch: Branch) -> dict[str, Any]:
+    """Nothing before there is a table."""
+    return {} if branch.metric is None else {"metric": branch.metric}
 
 
 def closed(branch: Branch, writer: str, time: int) -> Batch:

@@ -15,6 +15,7 @@ from tracecraft_cli.autoresearch import naming, trial
 from tracecraft_cli.output import emit, note
 from tracecraft_core import bodies, ids, subjects
 from tracecraft_core.errors import TracecraftError, UsageError
+from tracecraft_core.quotation import oneline
 from tracecraft_core.run_events import Artifact, WriterLeft
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ STORE_AGAIN_S: Final = 30.0
 """Seconds until that turn."""
 WAITING: Final = 50
 """Files that wait for the artifact store; older ones are given up."""
+LONGEST_LINE: Final = 500
+"""Characters of what an agent wrote that are printed."""
 CLOSE_S: Final = 10.0
 """Seconds for saying that nobody watches any more."""
 
@@ -110,11 +113,13 @@ class Watcher:
         return bool(found)
 
     async def _attend(self, branch: Branch) -> None:
-        """Say that an experiment is watched."""
-        if branch.run not in self._open:
-            writer = ids.fresh()
+        """Say that an experiment is watched, and what its agent goes by once that is known."""
+        before, writer = self._open.get(branch.run, (None, ids.fresh()))
+        if before is None:
             await self._publish(trial.opened(branch, writer, now()))
-            self._open[branch.run] = branch, writer
+        elif branch.metric not in (None, before.metric):
+            await self._publish(trial.measured(branch, ids.fresh(), now()))
+        self._open[branch.run] = branch, writer
 
     async def _close(self) -> None:
         try:
@@ -172,13 +177,14 @@ class Watcher:
 
     def _print(self, folder: Folder, news: News) -> None:
         if news.text or news.kind != "running":
-            told = {"event": news.kind, "run": news.run, "folder": str(folder.path), "text": news.text}
-            emit(self._as_json, told, f"{news.kind:9} {news.run}  {news.text}")
+            text = redact.text(news.text)
+            told = {"event": news.kind, "run": news.run, "folder": str(folder.path), "text": text}
+            emit(self._as_json, told, f"{news.kind:9} {news.run}  {oneline(text, LONGEST_LINE)}")
 
     def _tell(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            note(f"tracecraft: {text}")
+            note(f"tracecraft: {oneline(redact.text(text), LONGEST_LINE)}")
 
 
 def now() -> int:
