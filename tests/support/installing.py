@@ -61,3 +61,9 @@ class Machine:
     def snapshot(self, folder: Path) -> dict[str, tuple[bytes, int]]:
         """Every file below a folder, with its content and when it was changed."""
         return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+    def everything(self) -> dict[str, bytes | None]:
+        """All that is in the home, folders too, but for our own notes."""
+        notes = self.home / "state"
+        found = (path for path in self.home.rglob("*") if path != notes and notes not in path.parents)
+        return {str(path): path.read_bytes() if path.is_file() else None for path in found}

@@ -33,14 +33,26 @@ _WHERE: Final = {"step.started": "name", "step.input": "input", "step.output": "
 _TEXT: Final = """
     CASE l.event WHEN 'step.started' THEN l.body->>'name' WHEN 'step.ended' THEN l.body->'error'->>'message'
     ELSE coalesce(CASE jsonb_typeof(l.body->'value') WHEN 'string' THEN l.body->>'value' WHEN 'null' THEN NULL
-                  ELSE (l.body->'value')::text END, l.body->'blob'->>'preview') END
+                  ELSE ({value})::text END, l.body->'blob'->>'preview') END
 """
-_FOUND: Final = f"""
+_WHOLE: Final = "l.body->'value'"
+# A model call of a mirrored session repeats what it asked of tools, and heard: both stand in steps of their own.
+_UNREPEATED: Final = """
+    CASE WHEN jsonb_typeof(l.body->'value') = 'object'
+              AND (l.body->'value') - '{text,thinking,tool_calls}'::text[] = '{}'::jsonb
+         THEN (l.body->'value') - 'tool_calls' ELSE l.body->'value' END
+"""
+_HEARD: Final = """
+    l.event = 'step.input' AND CASE jsonb_typeof(l.body->'value')
+        WHEN 'array' THEN l.body->'value'->0 ?& '{role,text}'
+        ELSE starts_with(l.body->'blob'->>'preview', '[{"role":') END
+"""
+_FOUND: Final = """
     WITH hit AS MATERIALIZED (
-        SELECT l.epoch, l.seq, l.run, l.event, l.body->>'step' AS step, {_TEXT} AS text
+        SELECT l.epoch, l.seq, l.run, l.event, l.body->>'step' AS step, {text} AS text
         FROM log_current l
         WHERE l.project = %(project)s AND l.family = 'run' AND l.event = ANY(%(events)s)
-          AND ({_TEXT}) ILIKE ANY(%(patterns)s) {{more}}
+          AND ({text}) ILIKE ANY(%(patterns)s) {more}
           AND EXISTS (SELECT FROM run r WHERE r.project = l.project AND r.run = l.run)
         ORDER BY l.epoch DESC, l.seq DESC LIMIT %(limit)s
     )
@@ -55,8 +67,9 @@ _FOUND: Final = f"""
     LEFT JOIN step_open o ON o.project = r.project AND o.run = h.run AND o.step = h.step
     ORDER BY h.epoch DESC, h.seq DESC
 """
-_OF_SESSIONS: Final = """
+_OF_SESSIONS: Final = f"""
     AND EXISTS (SELECT FROM run_tag g WHERE g.project = l.project AND g.run = l.run AND g.key = 'session')
+    AND ({_HEARD}) IS NOT TRUE
 """
 
 
@@ -89,7 +102,8 @@ async def _read(connection: Connection, project: str, question: SearchQuestion, 
     if question.cursor:
         more += " AND (l.epoch, l.seq) < (%(epoch)s, %(seq)s)"
         values["epoch"], values["seq"] = decode_cursor(question.cursor, int, int)
-    cursor = await connection.execute(_FOUND.format(more=more).encode(), values)
+    text = _TEXT.format(value=_UNREPEATED if question.sessions else _WHOLE)
+    cursor = await connection.execute(_FOUND.format(text=text, more=more).encode(), values)
     return await cursor.fetchall()
 
 

@@ -24,10 +24,7 @@ SOURCES: Final = {MARKETPLACE: "plugin", OPENCLAW: "plugin_openclaw"}
 PLUGIN: Final = "tracecraft"
 """The plugin's folder in the marketplace."""
 
-_SHELL: Final = """\
-
-If the shell does not find `tracecraft`, it is {program}
-"""
+_SHELL: Final = "If the shell does not find `tracecraft`, write `{program}` in its place."
 _FORWARD: Final = '#!/bin/sh\nexec {program} "$@"\n'
 
 
@@ -123,9 +120,15 @@ def _render(name: Path, content: bytes) -> bytes:
     """One file: our programs by absolute path, our version."""
     if name.suffix == ".json":
         return _json(_with_programs(json.loads(content), name))
-    if name.parts[-2:] == ("coordinate", "SKILL.md"):
-        return content + _SHELL.format(program=f"`{place.launcher('tracecraft')}`.").encode()
-    return content
+    return _with_launcher(content.decode()).encode() if name.name == "SKILL.md" else content
+
+
+def _with_launcher(skill: str) -> str:
+    """A skill that says under its title, before its first command, how else tracecraft is called."""
+    before, title, rest = skill.partition("\n# ")
+    heading, _, text = rest.partition("\n")
+    where = _SHELL.format(program=shlex.quote(str(place.launcher("tracecraft"))))
+    return f"{before}{title}{heading}\n\n{where}\n{text}"
 
 
 def _with_programs(value: Any, name: Path) -> Any:

@@ -15,12 +15,13 @@ from tracecraft_cli.install import (
     codex,
     codex_trust,
     hermes,
+    login_shell,
     openclaw,
     parsed,
     place,
     receipts,
 )
-from tracecraft_core import coding_session
+from tracecraft_core import coding_session, extras
 from tracecraft_core.errors import TracecraftError
 
 if TYPE_CHECKING:
@@ -86,7 +87,21 @@ def _codex(path: str) -> list[Finding]:
         return _absent(codex.TITLE, codex.NAME)
     copies = sorted(one.name for one in codex.cached().parent.glob("*") if one.is_dir())
     fresh = _is_fresh() and bundle.same(codex.cached())
-    return [_state(codex.TITLE, codex.NAME, ", ".join(copies) or "?", fresh), _trust(path)]
+    return [_state(codex.TITLE, codex.NAME, ", ".join(copies) or "?", fresh), _trust(path), *_shell()]
+
+
+def _shell() -> list[Finding]:
+    """Whether commands of Codex find tracecraft: its shell has a PATH of its own."""
+    launcher = place.launcher("tracecraft")
+    if not os.access(launcher, os.X_OK) or login_shell.finds(launcher.name):
+        return []
+    shell = Path(login_shell.path()).name
+    message = (
+        f"its shell ('{shell} -lc', which reads your profile) does not find 'tracecraft': the model is told to write "
+        f"{launcher}, and what you tell it must say that too"
+    )
+    fix = f"echo 'PATH=\"$PATH:{launcher.parent}\"' >> {login_shell.profile()}"
+    return [Finding("warn", "Codex shell", message, fix)]
 
 
 def _trust(path: str) -> Finding:
@@ -107,7 +122,7 @@ def _hermes(path: str) -> list[Finding]:
     if not enabled:
         return _absent(hermes.TITLE, hermes.NAME)
     if not version:
-        fix = f"{python} -m pip install tracecraft-nats"
+        fix = extras.install(pip=f"{python} -m pip install")
         return [Finding("bad", hermes.TITLE, "enables the plugin, but its environment has no tracecraft", fix)]
     return [Finding("ok", hermes.TITLE, f"has the plugin of tracecraft {version}, enabled")]
 

@@ -6,13 +6,24 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from tracecraft_cli.install import bundle, parsed, program, receipts
+from tracecraft_cli.install import bundle, copied, parsed, program, receipts
 from tracecraft_cli.install.plan import Plan, Rehearsed, Run
 
 NAME: Final = "claude"
 TITLE: Final = "Claude Code"
 PLUGIN: Final = "tracecraft@tracecraft"
 MARKETPLACE: Final = "tracecraft"
+
+_READ: Final = ("settings.json", "plugins/known_marketplaces.json", "plugins/installed_plugins.json")
+"""What Claude Code reads of its folder when it is asked for plugins, installs or removes."""
+_ELSEWHERE: Final = {
+    "CLAUDE_CONFIG_DIR": "{folder}",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+    "DISABLE_TELEMETRY": "1",
+}
+"""Variables with which it works on a copy, tells nobody and renews nothing."""
 
 
 def home() -> Path:
@@ -66,8 +77,15 @@ def uninstall(scope: str) -> Plan:
 
 def plugins(claude: str, patience: float = program.PATIENCE_S) -> list[dict[str, Any]]:
     """Where Claude Code has our plugin: user, projects."""
-    listed = program.ask_json([claude, "plugin", "list", "--json"], patience=patience)
+    listed = _ask([claude, "plugin", "list", "--json"], patience)
     return [one for one in listed if isinstance(one, dict) and one.get("id") == PLUGIN]
+
+
+def _ask(argv: list[str], patience: float = program.PATIENCE_S) -> Any:
+    """What Claude Code answers, asked on a copy of the person's settings."""
+    with copied.folder(home(), _READ) as copy:
+        environment = {name: value.format(folder=copy) for name, value in _ELSEWHERE.items()}
+        return program.ask_json(argv, environment=environment, patience=patience)
 
 
 def _here(found: list[dict[str, Any]], scope: str) -> dict[str, Any] | None:
@@ -80,7 +98,7 @@ def _here(found: list[dict[str, Any]], scope: str) -> dict[str, Any] | None:
 
 
 def _knows_the_marketplace(claude: str) -> bool:
-    listed = program.ask_json([claude, "plugin", "marketplace", "list", "--json"])
+    listed = _ask([claude, "plugin", "marketplace", "list", "--json"])
     wanted = str(bundle.root(bundle.MARKETPLACE))
     known = [one for one in listed if isinstance(one, dict)]
     return any(one.get("name") == MARKETPLACE and one.get("path") == wanted for one in known)
@@ -90,8 +108,7 @@ def _rehearsal(scope: str) -> Rehearsed | None:
     # In a project the commands write two files, one of them below the folder they run in.
     if scope != "user":
         return None
-    quiet = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
-    return Rehearsed(settings("user"), {"CLAUDE_CONFIG_DIR": "{folder}", **quiet}, "settings.json", "json")
+    return Rehearsed(settings("user"), _ELSEWHERE, _READ, "json")
 
 
 def _left(scope: str) -> tuple[str, ...]:

@@ -93,4 +93,4 @@ def _enabled(said: dict[str, Any]) -> bool:
 
 
 def _rehearsal() -> Rehearsed:
-    return Rehearsed(_settings(), {"CODEX_HOME": "{folder}"}, "config.toml", "toml")
+    return Rehearsed(_settings(), {"CODEX_HOME": "{folder}"}, ("config.toml",), "toml")

@@ -1,14 +1,19 @@
-"""Whether the person has trusted our hooks in Codex: asked of `codex app-server`, for a few seconds at most.
+"""Whether the person has trusted our hooks in Codex: asked of `codex app-server`, for a few seconds at most, on a copy.
 
 It answers JSON-RPC, one message a line; `hooks/list` tells of each hook whether it is trusted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import threading
 from typing import TYPE_CHECKING, Any, Final
+
+from tracecraft_cli.install import codex, copied
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,28 +21,42 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 5.0
 """Seconds for the whole conversation, which takes a fifth of one."""
 
-_PLUGIN: Final = "tracecraft@tracecraft"
+_READ: Final = ("config.toml", f"plugins/cache/{codex.MARKETPLACE}")
+"""What Codex reads of its folder to know our hooks, and whether they are trusted."""
 
 
-def of_hooks(codex: str, folder: Path) -> list[str] | None:
+def of_hooks(program: str, folder: Path) -> list[str] | None:
     """``trusted``, ``untrusted``, … of each hook of ours that is on; ``None`` when Codex does not tell."""
-    argv = [codex, "app-server"]
-    try:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace"
-        )
-    except OSError:
-        return None
-    with process:
-        limit = threading.Timer(PATIENCE_S, process.kill)
-        limit.start()
+    with copied.folder(codex.home(), _READ) as home:
         try:
-            return _statuses(_converse(process, folder))
-        except (OSError, ValueError):
+            process = subprocess.Popen(
+                [program, "app-server"],
+                env={**os.environ, "CODEX_HOME": str(home)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except OSError:
             return None
-        finally:
-            limit.cancel()
-            process.kill()
+        with process:
+            limit = threading.Timer(PATIENCE_S, _end, [process])
+            limit.start()
+            try:
+                return _statuses(_converse(process, folder))
+            except (OSError, ValueError):
+                return None
+            finally:
+                limit.cancel()
+                _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End it with all that it has started: it looks for news of plugins, which nobody asked for."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _converse(process: subprocess.Popen[str], folder: Path) -> Any:
@@ -71,4 +90,6 @@ def _statuses(result: Any) -> list[str] | None:
     if not isinstance(folders, list):
         return None
     hooks = [hook for one in folders if isinstance(one, dict) for hook in one.get("hooks", [])]
-    return [str(hook.get("trustStatus")) for hook in hooks if hook.get("pluginId") == _PLUGIN and hook.get("enabled")]
+    return [
+        str(hook.get("trustStatus")) for hook in hooks if hook.get("pluginId") == codex.PLUGIN and hook.get("enabled")
+    ]

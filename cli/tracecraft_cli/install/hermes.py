@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tracecraft_cli.install import parsed, program, yaml_list
 from tracecraft_cli.install.plan import Plan, Write
+from tracecraft_core import extras
 from tracecraft_core.errors import UsageError
 
 NAME: Final = "hermes"
@@ -43,7 +44,7 @@ def install() -> Plan:
     """
     python = interpreter(program.find(NAME, TITLE))
     if python is not None and not version(python):
-        command = f"{shlex.quote(python)} -m pip install tracecraft-nats"
+        command = extras.install(pip=f"{shlex.quote(python)} -m pip install")
         raise UsageError(f"Hermes runs with {python}, which has no tracecraft: {command}, then again")
     parsed.read_yaml(settings())
     before = parsed.text_of(settings())

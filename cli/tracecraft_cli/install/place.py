@@ -6,6 +6,7 @@ command is an absolute path in this folder; behind it stands a launcher that kno
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -60,6 +61,19 @@ def own(program: str) -> list[str]:
     beside = python.parent / program
     # -P: what lies in the coding agent's folder must not be taken for a module of ours.
     return [str(beside)] if beside.is_file() else [str(python), "-P", "-m", PROGRAMS[program]]
+
+
+def in_shell_of(kind: str) -> str:
+    """What the shell of a coding agent (``claude``, ``codex``) calls tracecraft.
+
+    Claude Code puts the plugin's own on the PATH of its shell. Codex' is a login shell, whose profile often sets PATH
+    anew, without the environment in which tracecraft is: there it is a path, the launcher's where there is one.
+    """
+    if kind != "codex":
+        return "tracecraft"
+    if os.access(launcher("tracecraft"), os.X_OK):
+        return shlex.quote(str(launcher("tracecraft")))
+    return shlex.join(own("tracecraft"))
 
 
 def target(program: str) -> Path | None:

@@ -48,8 +48,8 @@ class Rehearsed:
     """The file that its commands change."""
     environment: Mapping[str, str]
     """Variables that lead it to a folder in which it rehearses; ``{folder}`` stands for that folder."""
-    inside: str
-    """Where the file lies in that folder."""
+    reads: tuple[str, ...]
+    """What it reads of its own folder when it does, the file among them."""
     form: Literal["json", "toml"]
 
 

@@ -80,9 +80,9 @@ def ask(
     return done.stdout
 
 
-def ask_json(argv: Sequence[str], *, patience: float = PATIENCE_S) -> Any:
+def ask_json(argv: Sequence[str], *, environment: Mapping[str, str] | None = None, patience: float = PATIENCE_S) -> Any:
     """The same, for a command that answers in JSON."""
-    answer = ask(argv, patience=patience)
+    answer = ask(argv, environment=environment, patience=patience)
     try:
         return json.loads(answer)
     except ValueError:

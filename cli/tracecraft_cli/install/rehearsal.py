@@ -5,19 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 import shutil
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from tracecraft_cli.install import bundle, parsed, place, program
+from tracecraft_cli.install import bundle, copied, parsed, program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tracecraft_cli.install.plan import Rehearsed, Run, Write
-
-_STATE: Final = ("plugins/known_marketplaces.json", "plugins/installed_plugins.json")
-"""What else Claude Code reads when it installs or removes."""
 
 
 def changes(rehearsed: Rehearsed, runs: Sequence[Run], writes: Sequence[Write]) -> list[str]:
@@ -25,16 +21,11 @@ def changes(rehearsed: Rehearsed, runs: Sequence[Run], writes: Sequence[Write]) 
 
     The folder to install from is made for the rehearsal too, since commands look into it. Raises `AgentFailed`.
     """
-    with tempfile.TemporaryDirectory(prefix="tracecraft-", dir=_outside()) as name:
-        stage = Path(name)
-        copy = stage / "home" / rehearsed.inside
-        copy.parent.mkdir()
-        before = parsed.text_of(rehearsed.settings)
-        if before:
-            shutil.copyfile(rehearsed.settings, copy)
-        _copy_state(rehearsed.settings.parent, copy.parent)
+    before = parsed.text_of(rehearsed.settings)
+    with copied.folder(rehearsed.settings.parent, rehearsed.reads) as home:
+        stage, copy = home.parent, home / rehearsed.settings.name
         source = _stage(stage, writes)
-        environment = {key: value.format(folder=copy.parent) for key, value in rehearsed.environment.items()}
+        environment = {key: value.format(folder=home) for key, value in rehearsed.environment.items()}
         for run in runs:
             argv = [word.replace(str(bundle.root(bundle.MARKETPLACE)), str(source)) for word in run.argv]
             program.ask(argv, environment=environment, folder=stage)
@@ -61,19 +52,6 @@ def _stage(stage: Path, writes: Sequence[Write]) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(write.content)
     return source
-
-
-def _copy_state(real: Path, copy: Path) -> None:
-    for name in _STATE:
-        if (real / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(real / name, copy / name)
-
-
-def _outside() -> str | None:
-    """Codex complains of a home in the system's folder for temporary files."""
-    folder = place.folder().parent.parent
-    return str(folder) if folder.is_dir() else None
 
 
 def _ordered(text: str) -> str:

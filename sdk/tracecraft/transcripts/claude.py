@@ -146,7 +146,7 @@ class ClaudeParser:
 
     def _facts(self, line: _Line, time: float) -> list[Record]:
         thread = self.thread
-        said = (line.cwd or thread.cwd, line.gitBranch or thread.branch, line.version or thread.version)
+        said = (line.cwd or thread.cwd, _branch(line) or thread.branch, line.version or thread.version)
         model = thread.model
         if line.message is not None and line.message.model not in (None, _SYNTHETIC):
             model = line.message.model or model
@@ -268,6 +268,11 @@ def seconds(timestamp: str | None) -> float:
         return datetime.fromisoformat(timestamp).timestamp()
     except ValueError:
         return 0.0
+
+
+def _branch(line: _Line) -> str:
+    """The branch; outside of git, and on none, Claude Code writes ``HEAD``."""
+    return "" if line.gitBranch in (None, "HEAD") else line.gitBranch
 
 
 def _tokens(usage: _Usage) -> Tokens:

@@ -45,6 +45,8 @@ SILENT: Final = frozenset(
 _META: Final = re.compile(
     r"\s*<(environment_context|user_instructions|permissions|skills_instructions|turn_aborted)|# AGENTS\.md"
 )
+_BLOCKED: Final = re.compile(r"(?:Command|Tool call) blocked by \w+ hook: (.+?)(?:\. (?:Command|Tool): .*)?", re.DOTALL)
+"""What a call that a hook refused is answered; what a program printed always has a head of Codex' before it."""
 _EXIT: Final = re.compile(r"(?:Process exited with code|Exit code:) (-?\d+)")
 _CALLS: Final = (
     "function_call",
@@ -185,8 +187,7 @@ class CodexParser:
             output = output.get("content", output)
         failed = self.thread.results.pop(id, None)
         if failed is None and isinstance(output, str):
-            exited = _EXIT.search(output[:300])
-            failed = f"exit code {exited[1]}" if exited and exited[1] != "0" else ""
+            failed = _failure(output)
         return self.thread.answer(id, time, output if output is not None else "", failed or None)
 
     def _event(self, payload: dict[str, Any], key: str, time: float) -> list[Record]:
@@ -197,8 +198,7 @@ class CodexParser:
             case "item_completed":
                 item = payload.get("item")
                 if isinstance(item, dict) and item.get("status") in ("failed", "declined"):
-                    code = item.get("exit_code")
-                    thread.results[_text(item, "id")] = f"exit code {code}" if code is not None else str(item["status"])
+                    thread.results[_text(item, "id")] = _refusal(item)
                 return []
             case "exec_command_end" | "patch_apply_end" | "mcp_tool_call_end":
                 if why := _why(payload):
@@ -252,6 +252,25 @@ def _parent(payload: dict[str, Any]) -> str:
     return _text(inner, "parent_thread_id") if isinstance(inner, dict) else _text(payload, "parent_thread_id")
 
 
+def _failure(output: str) -> str:
+    """Why a call failed, from what it was answered alone; empty when it did not."""
+    if blocked := _BLOCKED.fullmatch(output):
+        return blocked[1].removesuffix(".")
+    exited = _EXIT.search(output[:300])
+    return f"exit code {exited[1]}" if exited and exited[1] != "0" else ""
+
+
+def _refusal(item: dict[str, Any]) -> str:
+    """Why a call failed, as Codex says when it is over: exit code, error, or the words of the MCP server."""
+    code, error, result = item.get("exit_code"), item.get("error"), item.get("result")
+    if code is not None:
+        return f"exit code {code}"
+    said = error.get("message") if isinstance(error, dict) else error
+    if not said and isinstance(result, dict):
+        said = _joined(result.get("content"))
+    return str(said or item["status"])
+
+
 def _why(payload: dict[str, Any]) -> str:
     code = payload.get("exit_code")
     if code:
@@ -259,7 +278,12 @@ def _why(payload: dict[str, Any]) -> str:
     if payload.get("success") is False:
         return _text(payload, "stderr") or "it failed"
     result = payload.get("result")
-    return str(result["Err"]) if isinstance(result, dict) and "Err" in result else ""
+    if not isinstance(result, dict):
+        return ""
+    ok = result.get("Ok")
+    if isinstance(ok, dict) and (ok.get("isError") or ok.get("is_error")):
+        return _joined(ok.get("content")) or "it failed"
+    return str(result["Err"]) if "Err" in result else ""
 
 
 def _arguments(payload: dict[str, Any]) -> Any:

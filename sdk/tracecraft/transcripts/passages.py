@@ -47,6 +47,19 @@ class Passage:
     tokens: int = 0
     """What a model call used, in all buckets."""
 
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it is a message without words, or a model call that only used tools: each is a passage itself."""
+        silent = self.spoken in (None, "", {})
+        return silent and self.kind in ("message", "llm") and self.over and self.error is None
+
+    @property
+    def spoken(self) -> Any:
+        """The words, without what a model asked of tools."""
+        if self.kind != "llm" or not isinstance(self.words, dict):
+            return self.words
+        return {name: said for name, said in self.words.items() if name != "tool_calls" and said}
+
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
         return {name: getattr(self, name) for name in self.__slots__ if name != "key"}

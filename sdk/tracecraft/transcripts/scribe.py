@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tracecraft.recording.logbook import Logbook  # commands import this module when they run
 from tracecraft.recording.recorder import Recorder
-from tracecraft.transcripts import naming, records
+from tracecraft.transcripts import naming, records, refusal
 from tracecraft_core import bodies, ids
 from tracecraft_core.errors import InvalidName
 from tracecraft_core.names import task as checked_task
@@ -238,7 +238,10 @@ class Scribe:
         self._data(agent, "step.output", step, record.output, record.time)
         name, parent = self._name(record.name), self._parent(record.parent)
         times = (record.started, record.time)
-        self._ended(agent, step, name, record.kind, *times, parent, task, record.error, "ToolError")
+        kind, error = "ToolError", record.error
+        if error is not None:
+            kind, error = refusal.told(record.name, error)
+        self._ended(agent, step, name, record.kind, *times, parent, task, error, kind)
 
     def _noted(self, record: records.Noted) -> None:
         agent, step = self._agent(record.agent), self._id(record.key)

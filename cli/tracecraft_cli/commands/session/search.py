@@ -147,7 +147,7 @@ def _places(passage: Passage, text: str) -> Iterator[tuple[str, str]]:
     import json
 
     tool = passage.kind in ("tool_call", "handoff")
-    sides = (("input" if tool or passage.kind == "message" else "output", passage.words), ("output", passage.answer))
+    sides = (("input" if tool or passage.kind == "message" else "output", passage.spoken), ("output", passage.answer))
     for where, value in (*sides, ("error", passage.error)):
         if value is None or (where == "output" and value == passage.error):
             continue

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tracecraft.transcripts.passages import Passage
     from tracecraft.transcripts.records import Record
     from tracecraft_cli.held import Memo
-    from tracecraft_core.errors import BusUnreachable
+    from tracecraft_core.errors import BusUnreachable, TracecraftError
     from tracecraft_core.settings import Settings
 
 
@@ -48,8 +48,7 @@ def command(common: Common, wanted: str, full: bool, last: int | None, local: bo
             except (NotFound, BridgeAway) as error:
                 if found is None:
                     raise
-                if isinstance(error, BridgeAway):
-                    note(f"tracecraft: {error}: this is the transcript here")
+                note(_instead(error, found))
             else:
                 _print(common, passages, full, last)
                 return
@@ -60,7 +59,7 @@ def command(common: Common, wanted: str, full: bool, last: int | None, local: bo
         if found is None:
             raise error
         if not local:
-            note(f"tracecraft: {error}: this is the transcript here")
+            note(_instead(error, found))
         _print(common, _of_file(found), full, last)
 
     run(common, work, acts=False, away=away)
@@ -77,6 +76,13 @@ def _here(wanted: str) -> Found | None:
     if len(found) > 1:
         raise UsageError(f"{wanted} has {len(found)} sessions: name one, as {found[0].session}")
     return found[0]
+
+
+def _instead(error: TracecraftError, found: Found) -> str:
+    """Why it is not the run that is shown, and what is."""
+    from tracecraft_core.quotation import neutral
+
+    return neutral(f"tracecraft: {error}; this is the transcript {found.path}, and not what was recorded of it")
 
 
 def _needed(found: Found | None, wanted: str) -> Found:
@@ -141,7 +147,8 @@ def read_whole(found: Found) -> Iterator[Record]:
 
 
 def _print(common: Common, passages: list[Passage], full: bool, last: int | None) -> None:
-    shown = passages if last is None else passages[-last:]
+    parts = passages if common.as_json else [passage for passage in passages if not passage.says_nothing]
+    shown = parts if last is None else parts[-last:]
     if common.as_json:
         emit(True, [passage.as_json() for passage in shown], None)
         return
