@@ -10,6 +10,7 @@ from tracecraft_cli.columns import columns
 from tracecraft_cli.output import compact
 from tracecraft_core.quotation import neutral, oneline
 from tracecraft_core.reservations import glob_of
+from tracecraft_core.task_ids import spoken_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,7 @@ def _receipt(entry: LogEntry, body: dict[str, Any]) -> str:
 def _agent(entry: LogEntry, body: dict[str, Any]) -> str:
     event = entry.name.partition(".")[2]
     if body.get("task"):
-        return f"{event} {_called(str(body['task']))}" + (f": {body['reason']}" if body.get("reason") else "")
+        return f"{event} {spoken_kind(str(body['task']))}" + (f": {body['reason']}" if body.get("reason") else "")
     where = f" on {body['host']}" if body.get("host") else ""
     return f"{event}{where}"
 
@@ -68,11 +69,6 @@ def _run(entry: LogEntry, _: dict[str, Any]) -> str:
 def _memory(entry: LogEntry, _: dict[str, Any]) -> str:
     by = f" (under {entry.fence})" if entry.fence else ""
     return f"memory {entry.name} " + ("deleted" if entry.deleted else f"= {compact(entry.body)}") + by
-
-
-def _called(task: str) -> str:
-    glob = glob_of(task)
-    return f"task {task}" if glob is None else f"the reservation of {glob}"
 
 
 def _task(entry: LogEntry, body: dict[str, Any]) -> str:

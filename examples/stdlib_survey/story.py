@@ -33,14 +33,30 @@ def read(dsn: str, project: str) -> list[Line]:
 
 
 def tell(story: list[Line]) -> list[str]:
-    """The story in words, one line an event; presence and receipts are left out."""
+    """The story in words, one line an event; presence and receipts are left out, tasks that open are told together."""
     told = []
     start = story[0].time if story else None
-    for line in story:
-        words = _words(line)
+    opened: list[str] = []
+    for line, after in zip(story, [*story[1:], None], strict=True):
+        if _opens(line):
+            opened.append(str(line.key))
+            if after is not None and _opens(after):
+                continue
+        words = _opening(opened) if opened else _words(line)
+        opened = []
         if words:
             told.append(f"{line.seq:>5}  +{(line.time - start).total_seconds():6.2f} s  {words}")
     return told
+
+
+def _opens(line: Line) -> bool:
+    return line.family == "task" and isinstance(line.body, dict) and line.body.get("state", "open") == "open"
+
+
+def _opening(tasks: list[str]) -> str:
+    if len(tasks) == 1:
+        return f"{tasks[0]} is open"
+    return f"{len(tasks)} tasks are open: {tasks[0]}, {tasks[1]}{', …' if len(tasks) > 2 else ''}"
 
 
 def _words(line: Line) -> str | None:
@@ -67,8 +83,6 @@ def _task_words(task: str, body: dict[str, Any]) -> str | None:
     if state == "claimed":
         taken = body.get("took_over_from")
         return f"{owner} claims {task}" + (f", taking it over from {taken['owner']}" if taken else "")
-    if state == "open":
-        return f"{task} is open"
     note = (body.get("handoff") or {}).get("note")
     return f"{owner} settles {task}: {state}" + (f" ({note})" if note else "")
 

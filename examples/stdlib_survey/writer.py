@@ -15,9 +15,10 @@ def render(findings: list[dict[str, Any]]) -> str:
     lines += ["| package | files | lines | functions | classes | most complex |", "|---|---|---|---|---|---|"]
     for found in sorted(findings, key=lambda found: -found["lines"]):
         worst = found["most_complex"]
+        hardest = f"{worst['name']} ({worst['complexity']})" if worst["name"] else "-"  # data has no functions
         lines.append(
             f"| {found['package']} | {found['files']} | {found['lines']:,} | {found['functions']:,} "
-            f"| {found['classes']:,} | {worst['name']} ({worst['complexity']}) |"
+            f"| {found['classes']:,} | {hardest} |"
         )
     total = sum(found["lines"] for found in findings)
     lines += ["", f"{len(findings)} packages, {total:,} lines."]

@@ -1,5 +1,7 @@
 """Where moments stand in a run's time, which is that of its own events and not of their delivery. Pure.
 
+Its zero, from which offsets (``+0:03.140``) are counted, is the run's own beginning by the clock of who began it.
+
 A run that was recorded while no bus was there comes into the log hours later. What others did meanwhile stands in the
 log between its events: such a moment has no place in the run's time, and goes along with those beside it.
 """
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 _OTHERS: Final = frozenset({"message", "receipt", "memory", "task", "other"})
 """Kinds whose moments have the server's time alone."""
+
+
+LOOK: Final = 500
+"""Moments among which the run's beginning is looked for: of a coding agent's session messages may come before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,15 @@ def axis(moments: Sequence[Moment]) -> Axis:
         latest = max(latest, moment.time) if inside else latest
         times.append(moment.time if inside else latest)
     return Axis(start, end, times)
+
+
+def zero(moments: Sequence[Moment], run: str) -> int | None:
+    """When the run began; ``None`` where its first moments, at most `LOOK`, do not say.
+
+    A run that was received as telemetry says it with each request, of which the last may begin first.
+    """
+    begun = (one for one in moments[:LOOK] if one.kind == "run" and one.event == "started" and one.run == run)
+    return min((one.time for one in begun), default=None)
 
 
 def _own(moment: Moment) -> bool:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tracecraft_cli.amounts import counted
 from tracecraft_cli.output import emit, note
 from tracecraft_cli.replay import printed, where
+from tracecraft_cli.replay.axis import LOOK, zero
 from tracecraft_cli.replay.moment import microseconds, moment
 from tracecraft_cli.replay.tape import Tape
 from tracecraft_core.quotation import neutral
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 BEFORE = 3
 """Moments that are shown before two runs part."""
+WHOLE = "'tracecraft log --since SEQ --limit 1 --json' prints one whole, as does the screen of 'tracecraft replay'"
 
 
 async def show(source: Source) -> None:
@@ -36,11 +39,18 @@ async def show(source: Source) -> None:
 async def print_moments(as_json: bool, source: Source, choice: Choice) -> None:
     """A line a moment."""
 
+    cut = 0
+
     def write(one: Moment, start: int) -> None:
-        emit(as_json, printed.as_json(one) if as_json else None, None if as_json else printed.line(one, start))
+        nonlocal cut
+        shown = None if as_json else printed.line(one, start)
+        cut += printed.is_cut(one, shown)
+        emit(as_json, printed.as_json(one) if as_json else None, shown)
 
     tape = Tape(source)
     told = await printed.print_tape(tape, choice, write)
+    if cut:
+        note(f"lines that are cut: {cut}; {WHOLE}")
     if not told:
         note(f"nothing to show of the {len(tape.moments)} moments of run {source.run}")
 
@@ -48,7 +58,9 @@ async def print_moments(as_json: bool, source: Source, choice: Choice) -> None:
 async def state(as_json: bool, source: Source, at: str) -> None:
     """Everything as it was."""
     place = where.parse(at)
-    if place.needs_start:
+    if place.offset is not None:
+        place = where.Where(seq=await Tape(source).until(place))
+    elif place.needs_start:
         place = place.since(microseconds((await source.entry(source.first_seq)).time))
     found = await source.state_at(place)
     emit(as_json, msgspec.to_builtins(found) if as_json else None, None if as_json else printed.state_text(found))
@@ -61,11 +73,14 @@ async def diff(as_json: bool, source: Source, other: Source) -> None:
     from tracecraft_core.divergence import first_divergence
 
     entries = await _all(source)
-    found = await asyncio.to_thread(first_divergence, entries, await _all(other))
+    others = await _all(other)
+    found = await asyncio.to_thread(first_divergence, entries, others)
     await other.close()
     common = _common(entries, found) if found else []
+    starts = _start(source, entries), _start(other, others)
     facts = {"a": source.run, "b": other.run, "divergence": None if found is None else _facts(found)}
-    emit(as_json, {**facts, "before": [printed.as_json(one) for one in common]}, _told(source, other, found, common))
+    shown = _told(source, other, found, common, starts)
+    emit(as_json, {**facts, "before": [printed.as_json(one) for one in common]}, shown)
 
 
 def _common(entries: list[Entry], found: Divergence) -> list[Moment]:
@@ -75,21 +90,28 @@ def _common(entries: list[Entry], found: Divergence) -> list[Moment]:
     return [one for one in moments if one.agent == found.agent][-BEFORE:]
 
 
-def _told(source: Source, other: Source, found: Divergence | None, common: list[Moment]) -> str:
+def _start(source: Source, entries: list[Entry]) -> int:
+    """From where offsets are counted, as on a tape."""
+    first = [moment(entry) for entry in entries[:LOOK]]
+    begun = zero(first, source.run)
+    return begun if begun is not None else first[0].time if first else 0
+
+
+def _told(
+    source: Source, other: Source, found: Divergence | None, common: list[Moment], starts: tuple[int, int]
+) -> str:
     if found is None:
         return f"{source.run} and {other.run} did the same"
-    start = common[0].stored if common else 0
-    alike = f"{found.agent} did {found.place} things alike" + (", at last:" if common else "")
-    before = [f"  {printed.line(one, start)}" for one in common]
-    sides = [_side("a", source, found.a, start), _side("b", other, found.b, 0)]
+    alike = f"{found.agent} did {counted(found.place, 'thing')} alike" + (", at last:" if common else "")
+    before = [f"  {printed.line(one, starts[0])}" for one in common]
+    sides = [_side("a", source, found.a, starts[0]), _side("b", other, found.b, starts[1])]
     return "\n".join([neutral(found.what), "", alike, *before, "", *sides])
 
 
 def _side(name: str, source: Source, entry: Entry | None, start: int) -> str:
     if entry is None:
         return f"{name} {source.run}: nothing more"
-    one = moment(entry)
-    return f"{name} {source.run}: {printed.line(one, start or one.stored)}"
+    return f"{name} {source.run}: {printed.line(moment(entry), start)}"
 
 
 def _facts(found: Divergence) -> dict[str, Any]:
@@ -117,7 +139,8 @@ async def write_page(as_json: bool, source: Source, path: Path) -> None:
     except OSError as error:
         raise FileProblem(str(path), error.strerror or str(error), "name a file that can be written") from None
     facts = {"file": str(path), "bytes": len(text), "moments": len(tape.moments), "steps": len(tape.steps)}
-    emit(as_json, facts, f"{path}: {len(tape.moments)} moments, {len(tape.steps)} steps; open it in a browser")
+    has = f"{counted(len(tape.moments), 'moment')}, {counted(len(tape.steps), 'step')}"
+    emit(as_json, facts, f"{path}: {has}; open it in a browser")
 
 
 async def publish(as_json: bool, source: Source, session: AsyncSession, speed: float) -> None:
@@ -130,7 +153,7 @@ async def publish(as_json: bool, source: Source, session: AsyncSession, speed: f
     count = await publish_again(session.context.bus, source.project, entries, speed=speed, runs=runs)
     project, run = replay_project(source.project), runs.get(source.run, source.run)
     facts = {"published": count, "project": project, "run": run}
-    emit(as_json, facts, f"{count} entries published under tc.{project}.> as run {run}")
+    emit(as_json, facts, f"{counted(count, 'entry', 'entries')} published under tc.{project}.> as run {run}")
 
 
 async def _all(source: Source) -> list[Entry]:

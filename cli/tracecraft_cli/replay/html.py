@@ -16,6 +16,7 @@ from tracecraft_cli.replay.pack import Details, pack, zipped
 from tracecraft_cli.replay.totals import Totals
 from tracecraft_cli.replay.wording import tell
 from tracecraft_core.queries import Entry
+from tracecraft_core.task_ids import spoken, spoken_kind
 
 if TYPE_CHECKING:
     from tracecraft_cli.replay.tape import Tape
@@ -71,7 +72,7 @@ def _before(state: State) -> dict[str, dict[str, str]]:
         for key, value in list(state.memory.items())[:MOST_BEFORE]
     }
     tasks = {
-        name: tell("task", name, _entry(name, task.record))[0].removeprefix(f"task {name} ")
+        spoken(name): tell("task", name, _entry(name, task.record))[0].removeprefix(f"{spoken_kind(name)} ")
         for name, task in list(state.tasks.items())[:MOST_BEFORE]
     }
     return {"memory": memory, "task": tasks}

@@ -6,7 +6,7 @@ import datetime
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tracecraft_cli.replay.wording import SHOWN, tell
+from tracecraft_cli.replay.wording import SHOWN, line
 from tracecraft_core import subjects
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class Moment:
     text: str
     """What happened, in one line of at most `wording.SHOWN` characters, as others wrote it."""
     error: bool = False
+    cut: bool = False
+    """Whether the text is not all of it: the entry of the log has the whole."""
     run: str | None = None
     step: str | None = None
     """Id of the step that it begins, ends, or belongs to."""
@@ -100,7 +102,7 @@ def moment(entry: Entry) -> Moment:
     if family == "run" and len(tokens) > 5:
         return _of_run(entry, tokens, body, server)
     rest = ".".join(tokens[3:])
-    text, error = tell(family, rest, entry)
+    text, error, cut = line(family, rest, entry)
     run, _, step = str(entry.headers.get(subjects.RUN, "")).partition("/")
     kind = _FAMILY_KINDS.get(family, "other")
     message = body.get("id") if kind == "receipt" else None
@@ -113,6 +115,7 @@ def moment(entry: Entry) -> Moment:
         event=_event(family, tokens, entry, body),
         text=text,
         error=error,
+        cut=cut,
         run=run or None,
         step=step or None,
         name=rest if kind in ("memory", "task") else "",
@@ -127,7 +130,7 @@ def _of_run(entry: Entry, tokens: list[str], body: Mapping[str, Any], server: in
     kind = _RUN_KINDS.get(first, "other")
     if first == "step":
         kind = "data" if second in ("input", "output") else "step"
-    text, error = tell("run", event, entry)
+    text, error, cut = line("run", event, entry)
     step, name = body.get("step"), body.get("name")
     return Moment(
         seq=entry.seq,
@@ -138,6 +141,7 @@ def _of_run(entry: Entry, tokens: list[str], body: Mapping[str, Any], server: in
         event=event,
         text=text,
         error=error,
+        cut=cut,
         run=tokens[3],
         step=step if isinstance(step, str) else None,
         name=name[:SHOWN] if isinstance(name, str) else "",

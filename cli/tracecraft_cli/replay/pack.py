@@ -12,6 +12,7 @@ from tracecraft_cli.replay.axis import axis
 from tracecraft_cli.replay.moment import ALL, KINDS
 from tracecraft_cli.replay.rows import rows
 from tracecraft_core import subjects
+from tracecraft_core.task_ids import spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -144,8 +145,15 @@ def _moments(tape: Tape, run: Axis, first: dict[int, int], words: Words, lanes: 
         "error": [place for place, moment in enumerate(moments) if moment.error],
         "step": steps,
         "event": [words(moment.event) for moment in moments],
-        "name": [words(moment.name) if moment.kind in ("memory", "task") else -1 for moment in moments],
+        "name": [_changed(moment, words) for moment in moments],
     }
+
+
+def _changed(moment: Moment, words: Words) -> int:
+    """The key or task that it changes, as its line calls it."""
+    if moment.kind not in ("memory", "task"):
+        return -1
+    return words(spoken(moment.name) if moment.kind == "task" else moment.name)
 
 
 def _steps(spans: Sequence[Span], words: Words, lanes: Words, zero: int, now: int) -> dict[str, list[Any]]:

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from tracecraft_cli.replay.moment import Moment
     from tracecraft_cli.replay.tape import Tape
     from tracecraft_core.queries import State
-LATE_US: Final = 2_000_000
-"""A record that came into the log so much later waited in a spool."""
+
+FAR_US: Final = 2_000_000
+"""A record that came into the log so much later waited in a spool; one of so much later was made by a wrong clock."""
+
+CUT: Final = "…"
+"""At the end of a line that does not show all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +45,37 @@ class Choice:
 async def print_tape(tape: Tape, choice: Choice, write: Callable[[Moment, int], None]) -> int:
     """Print page by page, without keeping what is printed waiting; returns how many. ``write`` gets the start too."""
     told, place = 0, 0
-    while await tape.more():
+    await tape.begin()
+    while place < len(tape.moments) or await tape.more():
         for moment in tape.moments[place:]:
             if choice.takes(moment):
-                write(moment, tape.moments[0].stored)
+                write(moment, tape.zero)
                 told += 1
-        place = len(tape.moments)
+            place += 1
     return told
 
 
 def line(moment: Moment, start: int) -> str:
     """``412  +0:03.140  ann  fails in fit (tool_call) after 210 ms: ValueError: out of memory``.
 
-    The clock is the server's, which goes the way of the sequences; what came much later than it happened says so.
+    Lines stand in the order of the log and say when it happened, by the clock of the writer where that is known. A
+    line whose two clocks are far apart says so.
     """
     mark = "! " if moment.error else ""
-    late = moment.stored - moment.time
-    when = f"{since(moment.stored - start)}{f' (recorded {since(late)[1:]} before)' if late >= LATE_US else ''}"
-    begin = f"{moment.seq}  {when}  {neutral(moment.agent or '-')}  {mark}"
+    begin = f"{moment.seq}  {since(moment.time - start)}{_apart(moment)}  {neutral(moment.agent or '-')}  {mark}"
     return begin + oneline(moment.text, max(40, columns() - len(begin)))
+
+
+def _apart(moment: Moment) -> str:
+    late = moment.stored - moment.time
+    if abs(late) < FAR_US:
+        return ""
+    return f" (in the log {since(late)[1:]} later)" if late > 0 else f" (a clock {since(late)[1:]} ahead)"
+
+
+def is_cut(moment: Moment, line: str | None) -> bool:
+    """Whether a moment says more than its text, or than the line that was made of it."""
+    return moment.cut or (line is not None and line.endswith(CUT) and not moment.text.endswith(CUT))
 
 
 def since(microseconds: int) -> str:

@@ -90,7 +90,7 @@ class MomentList(ScrollView, can_focus=True, inherit_bindings=False):
         here = place == self.place
         base = HERE if here else Style()
         colour = Style(color="red", bold=True) if moment.error else Style()
-        segments = [Segment(f"{since(moment.stored - self.tape.moments[0].stored):>12} ", base + Style(dim=not here))]
+        segments = [Segment(f"{since(moment.time - self.tape.zero):>12} ", base + Style(dim=not here))]
         segments += self._lanes(moment, base)
         who = oneline(moment.agent or "-", 14)
         segments.append(Segment(f" {who:<14} ", base + self._colour(moment.agent) + Style(bold=True)))

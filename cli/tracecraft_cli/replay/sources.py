@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tracecraft_cli.replay.tape import Source
     from tracecraft_cli.replay.where import Where
     from tracecraft_core.bundle import BundleReader
-    from tracecraft_core.queries import Entry, RunDetail, RunRow, State
+    from tracecraft_core.queries import BundleRow, Entry, RunDetail, RunRow, State
 
     _T = TypeVar("_T")
 
@@ -188,11 +188,16 @@ async def open_run(context: Context, run: str) -> Source:
     from tracecraft_core.queries import RunDetail, RunQuestion
 
     detail = await ask(context, "runs.get", RunQuestion(run=run), RunDetail)
-    if detail.bundle is not None and detail.row.status != "running" and detail.bundle.last_seq >= detail.last_seq:
-        bundle = await _remote(context, detail.bundle.sha256, detail.row)
+    made = detail.bundle
+    if made is not None and detail.row.status != "running" and _covers(made, detail):
+        bundle = await _remote(context, made.sha256, detail.row)
         if bundle is not None:
             return bundle
     return ServerTape(context, detail)
+
+
+def _covers(made: BundleRow, detail: RunDetail) -> bool:
+    return made.first_seq <= detail.first_seq and made.last_seq >= detail.last_seq
 
 
 async def _remote(context: Context, sha256: str, row: RunRow) -> BundleTape | None:

@@ -6,6 +6,7 @@ import dataclasses
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from tracecraft_cli.replay.axis import LOOK, axis, zero
 from tracecraft_cli.replay.moment import moment
 from tracecraft_cli.replay.steps import Steps
 from tracecraft_cli.replay.totals import Calls
@@ -84,6 +85,7 @@ class Tape:
         """Positions of the errors."""
         self.steps = Steps()
         self._calls = Calls()
+        self._zero: int | None = None
         self._names: dict[str, str] = {}
         """Of the runs inside of the run."""
         self._outputs: dict[tuple[str | None, str | None], list[int]] = {}
@@ -94,6 +96,15 @@ class Tape:
         self._loading = asyncio.Lock()
         self._watchers: list[Callable[[Sequence[Moment], Sequence[Entry]], None]] = []
 
+    @property
+    def zero(self) -> int:
+        """Microseconds since 1970 from which offsets are counted: when the run began, or its first moment happened."""
+        return self._zero if self._zero is not None else self.moments[0].time if self.moments else 0
+
+    async def begin(self) -> None:
+        """Load as much as tells `zero`."""
+        await self.load(lambda: len(self.moments) >= LOOK)
+
     def watch(self, watcher: Callable[[Sequence[Moment], Sequence[Entry]], None]) -> None:
         """Tell each page that is loaded from now on, with its moments."""
         self._watchers.append(watcher)
@@ -103,6 +114,8 @@ class Tape:
         first = len(self.moments)
         for entry in entries:
             self._append(self._named(moment(entry)), entry)
+        if first < LOOK:
+            self._zero = zero(self.moments, self.source.run)
         for watcher in self._watchers:
             watcher(self.moments[first:], entries)
 
@@ -178,6 +191,9 @@ class Tape:
 
     async def seek(self, where: Where) -> int:
         """Place of the first moment from there on, or of the last one. Raises `NotFound` for a step."""
+        if where.offset is not None:
+            printed, later = await self._at_offset(where)
+            return self._inside(printed[0] if printed else later)
         if where.needs_start:
             await self.load(lambda: bool(self.moments))
             where = where.since(self.moments[0].stored if self.moments else 0, first=True)
@@ -196,6 +212,20 @@ class Tape:
         seq = where.seq or 0
         await self.load(lambda: bool(self.moments) and self.moments[-1].seq >= seq)
         return self._inside(self.position(seq))
+
+    async def until(self, where: Where) -> int:
+        """Sequence of the newest moment up to an offset: the one that is printed with it, else what was before."""
+        printed, later = await self._at_offset(where)
+        place = printed[-1] if printed else later - 1
+        return self.moments[place].seq if place >= 0 else self.source.first_seq - 1
+
+    async def _at_offset(self, where: Where) -> tuple[list[int], int]:
+        """Places of the moments that are printed with an offset, and that of the first later one in the run's time."""
+        await self.load()
+        first, last = (self.zero + bound for bound in where.offsets)
+        printed = [place for place, one in enumerate(self.moments) if first <= one.time <= last]
+        times = axis(self.moments).times
+        return printed, next((place for place, time in enumerate(times) if time > last), len(times))
 
     def _inside(self, place: int) -> int:
         return max(0, min(place, len(self.moments) - 1))

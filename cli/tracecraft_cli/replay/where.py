@@ -13,7 +13,7 @@ from tracecraft_core.errors import UsageError
 STEP_DIGITS: Final = 16
 _SECOND: Final = 1_000_000
 _DAY: Final = 86_400 * _SECOND
-_OFFSET: Final = re.compile(r"\+(?:(\d{1,4}):)?(\d{1,4}):([0-5]\d)(?:\.(\d{1,6}))?")
+_OFFSET: Final = re.compile(r"([+-])(?:(\d{1,4}):)?(\d{1,4}):([0-5]\d)(?:\.(\d{1,6}))?")
 _OF_DAY: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d{1,6}))?")
 
 
@@ -26,7 +26,7 @@ class Where:
     """Microseconds since 1970."""
     step: str | None = None
     offset: int | None = None
-    """Microseconds from the run's start."""
+    """Microseconds from the run's beginning by the clocks of its writers, as lines show it; only a tape finds it."""
     of_day: int | None = None
     """Microseconds from midnight, UTC, of the run's day."""
     width: int = 1
@@ -34,17 +34,23 @@ class Where:
 
     @property
     def needs_start(self) -> bool:
-        """Whether it can only be found with the run's start."""
-        return self.offset is not None or self.of_day is not None
+        """Whether it can only be found with the time of the run's first entry."""
+        return self.of_day is not None
+
+    @property
+    def offsets(self) -> tuple[int, int]:
+        """The first and the last offset that are printed so: the digits behind are cut, towards zero."""
+        offset, more = self.offset or 0, self.width - 1
+        return (offset, offset + more) if offset >= 0 else (offset - more, offset)
 
     def since(self, start: int, *, first: bool = False) -> Where:
         """The same place in a run whose first entry came at ``start``, at the end of its last digit or at the first."""
-        if not self.needs_start:
+        if self.of_day is None:
             return self
-        time = start + self.offset if self.offset is not None else start - start % _DAY + (self.of_day or 0)
-        if self.of_day is not None and time + self.width <= start - start % _SECOND:
+        time = start - start % _DAY + self.of_day
+        if time + self.width <= start - start % _SECOND:
             time += _DAY
-        return dataclasses.replace(self, offset=None, of_day=None, time=time if first else time + self.width - 1)
+        return dataclasses.replace(self, of_day=None, time=time if first else time + self.width - 1)
 
 
 def parse(text: str) -> Where:
@@ -57,9 +63,10 @@ def parse(text: str) -> Where:
     if text.isascii() and text.isdigit() and len(text) < STEP_DIGITS:
         return Where(seq=int(text))
     if found := _OFFSET.fullmatch(text):
-        return Where(offset=_count(found), width=_width(found))
+        sign, *digits = found.groups()
+        return Where(offset=_count(*digits) * (-1 if sign == "-" else 1), width=_width(digits[-1]))
     if found := _OF_DAY.fullmatch(text):
-        return Where(of_day=_count(found), width=_width(found))
+        return Where(of_day=_count(*found.groups()), width=_width(found[4]))
     time = microseconds(text)
     if time:
         return Where(time=time)
@@ -69,11 +76,10 @@ def parse(text: str) -> Where:
     )
 
 
-def _count(found: re.Match[str]) -> int:
-    hours, minutes, seconds, fraction = found.groups()
+def _count(hours: str | None, minutes: str, seconds: str, fraction: str | None) -> int:
     whole = (int(hours or 0) * 60 + int(minutes)) * 60 + int(seconds)
     return whole * _SECOND + int((fraction or "").ljust(6, "0"))
 
 
-def _width(found: re.Match[str]) -> int:
-    return int(10 ** (6 - len(found[4] or "")))
+def _width(fraction: str | None) -> int:
+    return int(10 ** (6 - len(fraction or "")))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from tracecraft_cli.amounts import decimal
 from tracecraft_core import subjects
+from tracecraft_core.task_ids import spoken_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 240
 """Characters of the line."""
+_CUT: Final = "…"
+PAIRS: Final = 12
+"""Parameters or tags that are named."""
 LONGEST: Final = 2**40
 """Microseconds, twelve days: the bridge does not believe in a longer step either."""
 _BAD_RUNS: Final = frozenset({"failed", "killed"})
@@ -29,6 +34,12 @@ _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 def tell(family: str, rest: str, entry: Entry) -> tuple[str, bool]:
     """Its line, and whether it is an error. ``rest``: event of a run, else the subject behind the family."""
+    text, error, _ = line(family, rest, entry)
+    return text, error
+
+
+def line(family: str, rest: str, entry: Entry) -> tuple[str, bool, bool]:
+    """Its line, whether it is an error, and whether the line has not all of what the entry says."""
     body = entry.body if isinstance(entry.body, dict) else {}
     if family == "run":
         by_event = _RUN.get(rest)
@@ -36,7 +47,8 @@ def tell(family: str, rest: str, entry: Entry) -> tuple[str, bool]:
     else:
         by_family = _FAMILY.get(family)
         text, error = by_family(rest, entry, body) if by_family else (f"{entry.subject} {_raw(entry)}", False)
-    return " ".join(text[: 4 * SHOWN].split())[:SHOWN], error
+    shown = " ".join(text[: 4 * SHOWN].split())
+    return shown[:SHOWN], error, len(shown) > SHOWN or len(text) > 4 * SHOWN or (len(text) > SHOWN and _CUT in shown)
 
 
 def duration(microseconds: object) -> str:
@@ -67,7 +79,7 @@ def size(count: object) -> str:
 def short(value: Any) -> str:
     """A JSON value in one line, strings bare, cut."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + _CUT
 
 
 def _raw(entry: Entry) -> str:
@@ -77,7 +89,8 @@ def _raw(entry: Entry) -> str:
 def _pairs(values: Any) -> str:
     if not isinstance(values, dict):
         return short(values)
-    return ", ".join(f"{key}={short(value)}" for key, value in list(values.items())[:12])
+    more = f" and {len(values) - PAIRS} more" if len(values) > PAIRS else ""
+    return ", ".join(f"{key}={short(value)}" for key, value in list(values.items())[:PAIRS]) + more
 
 
 def _failure(body: _Body) -> str:
@@ -134,7 +147,7 @@ def _step(body: _Body) -> str:
 
 
 def _step_started(body: _Body) -> _Said:
-    return f"begins {_step(body)}" + (f" on task {body['task']}" if body.get("task") else ""), False
+    return f"begins {_step(body)}" + (f" on {spoken_kind(str(body['task']))}" if body.get("task") else ""), False
 
 
 def _step_ended(body: _Body) -> _Said:
@@ -165,7 +178,7 @@ def _usage(body: _Body) -> _Said:
         if body.get(key)
     ]
     cost = body.get("cost")
-    price = [f"{cost:.6g} {body.get('currency', 'USD')}"] if isinstance(cost, (int, float)) else []
+    price = [f"{decimal(cost, 6)} {body.get('currency', 'USD')}"] if isinstance(cost, (int, float)) else []
     return f"uses {body.get('model') or 'a model'}: {', '.join(words + price)}", False
 
 
@@ -224,7 +237,7 @@ def _presence(rest: str, _: Entry, body: _Body) -> _Said:
     event = rest.partition(".")[2]
     bad = event == "lost"
     if body.get("task"):
-        return f"{event} task {body['task']}" + (f": {body['reason']}" if body.get("reason") else ""), bad
+        return f"{event} {spoken_kind(str(body['task']))}" + (f": {body['reason']}" if body.get("reason") else ""), bad
     return event + (f" on {body['host']}" if body.get("host") else ""), bad
 
 
@@ -241,9 +254,9 @@ def _memory(rest: str, entry: Entry, _: _Body) -> _Said:
 
 def _task(rest: str, entry: Entry, body: _Body) -> _Said:
     if not body:
-        return f"task {rest} {'deleted' if _gone(entry) else _raw(entry)}", False
+        return f"{spoken_kind(rest)} {'deleted' if _gone(entry) else _raw(entry)}", False
     state = body.get("state", "open")
-    words = [f"task {rest} {state}"]
+    words = [f"{spoken_kind(rest)} {state}"]
     took, handoff = body.get("took_over_from"), body.get("handoff")
     if state == "claimed" and isinstance(took, dict):
         words.append(f"(taken over from {took.get('owner')})")

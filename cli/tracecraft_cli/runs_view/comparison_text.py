@@ -6,6 +6,7 @@ import math
 import string
 from typing import TYPE_CHECKING, Any, Final
 
+from tracecraft_cli.amounts import counted
 from tracecraft_cli.output import table
 from tracecraft_cli.runs_view import numbers
 from tracecraft_cli.runs_view.comparison import MISSING, tails, twins
@@ -59,7 +60,7 @@ def _runs(found: Comparison, names: Sequence[str]) -> str:
 
 def same_parameters(number: int) -> str:
     """How many parameters do not differ, in words."""
-    return f"{numbers.counted(number, 'parameter')} {'is' if number == 1 else 'are'} the same in all"
+    return f"{counted(number, 'parameter')} {'is' if number == 1 else 'are'} the same in all"
 
 
 def _differences(found: Comparison, names: Sequence[str]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.ages import ago, wall
+from tracecraft_cli.amounts import counted
 from tracecraft_cli.output import table
 from tracecraft_cli.replay.wording import size
-from tracecraft_cli.runs_view import numbers, tree
+from tracecraft_cli.runs_view import numbers, prices, tree
+from tracecraft_cli.runs_view.findings import LOST
 from tracecraft_core.quotation import neutral, oneline, quoted
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ def text(found: Findings, now: str, width: int, *, bars: bool) -> str:
         list(_pairs("tags", found.detail.row.tags, width)),
         list(_metrics(found)),
         list(_agents(found.detail)),
+        list(_unpriced(found)),
         list(_steps(found, width, bars=bars)),
         list(_errors(found)),
         list(_artifacts(found.detail)),
@@ -51,7 +54,7 @@ def _head(detail: RunDetail, now: str) -> Iterator[str]:
             f"{row.purpose} of {detail.forked_from} at {detail.forked_at}: its calls are not counted as spend"
         )
     if numbers.total(row.tokens):
-        unpriced = f", {numbers.counted(row.unpriced, 'call')} without a known price" if row.unpriced else ""
+        unpriced = f", {counted(row.unpriced, 'call')} without a known price" if row.unpriced else ""
         yield f"tokens {numbers.buckets(row.tokens)}; cost {numbers.cost(row.cost, row.unpriced)}{unpriced}"
     if commit := origin.get("git_commit"):
         branch = f" on {origin['git_branch']}" if origin.get("git_branch") else ""
@@ -59,7 +62,7 @@ def _head(detail: RunDetail, now: str) -> Iterator[str]:
     if command := origin.get("command"):
         yield oneline(f"{origin.get('host', '')}$ {command}", 160)
     if detail.problems:
-        unread = numbers.counted(detail.problems, "event")
+        unread = counted(detail.problems, "event")
         yield f"{unread} could not be read: 'tracecraft runs verify {row.run}' names them"
 
 
@@ -110,6 +113,13 @@ def _agents(detail: RunDetail) -> Iterator[str]:
     yield _indented(table(["", "status", "role", "model", "steps", "errors", "tokens", "cost"], rows))
 
 
+def _unpriced(found: Findings) -> Iterator[str]:
+    if found.unpriced:
+        yield "without a known price"
+        for line in prices.lines(found.unpriced):
+            yield f"  {line}"
+
+
 def _steps(found: Findings, width: int, *, bars: bool) -> Iterator[str]:
     row = found.detail.row
     if found.steps:
@@ -123,12 +133,16 @@ def _steps(found: Findings, width: int, *, bars: bool) -> Iterator[str]:
 
 
 def _errors(found: Findings) -> Iterator[str]:
-    if not found.errors:
-        return
-    yield f"errors ({max(found.detail.row.errors, len(found.errors))})"
-    for step in found.errors[:ERRORS]:
-        yield neutral(f"  {_where(step)}")
-        yield quoted(step.error or step.status)
+    failed = [step for step in found.errors if step.status != LOST]
+    lost = [step for step in found.errors if step.status == LOST]
+    if failed:
+        yield f"errors ({max(found.detail.row.errors, len(failed))})"
+        for step in failed[:ERRORS]:
+            yield neutral(f"  {_where(step)}")
+            yield quoted(step.error or step.status)
+    if found.lost:
+        yield f"open when the run was over ({found.lost})"
+        yield from (neutral(f"  {_where(step)}") for step in lost[:ERRORS])
 
 
 def _where(step: StepRow) -> str:

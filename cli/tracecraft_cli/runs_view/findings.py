@@ -15,14 +15,17 @@ from tracecraft_core import queries, subjects
 
 if TYPE_CHECKING:
     from tracecraft.context import Context
-    from tracecraft_core.queries import OutlineGroup, RunDetail, StepRow
+    from tracecraft_core.queries import OutlineGroup, RunDetail, StepRow, UnpricedRow
 
 TREE: Final = 200
 """A run of more steps is shown as an outline."""
 CURVES: Final = 30
 """Metrics whose curves are asked for."""
 MESSAGES: Final = 30
+LOST: Final = "lost"
+"""The status of a step that was open when its run was over."""
 _POINTS: Final = 48
+_LISTS: Final = ("steps", "groups", "errors", "messages", "unpriced")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,13 @@ class Findings:
     """Otherwise these."""
     errors: list[StepRow] = field(default_factory=list)
     """The first that failed or were lost."""
+    lost: int = 0
+    """Steps that were open when the run was over: they are no errors, nobody knows how they would have ended."""
     curves: dict[tuple[str, str], list[Any]] = field(default_factory=dict)
     """Agent and key of a metric, and its values, at most some dozens."""
     messages: list[Told] = field(default_factory=list)
+    unpriced: list[UnpricedRow] = field(default_factory=list)
+    """Calls without a known price."""
 
     def whole(self, key: str) -> int:
         """Points of a metric in the whole run, whichever agents logged them."""
@@ -64,15 +71,17 @@ class Findings:
     def as_json(self) -> dict[str, Any]:
         """All of it."""
         found: dict[str, Any] = msgspec.to_builtins(self.detail)
-        found |= {name: msgspec.to_builtins(getattr(self, name)) for name in ("steps", "groups", "errors", "messages")}
-        return found
+        found |= {name: msgspec.to_builtins(getattr(self, name)) for name in _LISTS}
+        return found | {"lost": self.lost}
 
 
 async def find(context: Context, run: str) -> Findings:
     """Ask. Raises `NotFound`, `BridgeAway`."""
     detail = await ask(context, "runs.get", queries.RunQuestion(run=run), queries.RunDetail)
     found = Findings(detail)
-    await asyncio.gather(_steps(context, found), _curves(context, found), _messages(context, found))
+    await asyncio.gather(
+        _steps(context, found), _curves(context, found), _messages(context, found), _unpriced(context, found)
+    )
     return found
 
 
@@ -81,7 +90,8 @@ async def _steps(context: Context, found: Findings) -> None:
     if number <= TREE:
         question = queries.StepsList(run=run, limit=queries.MAX_PAGE)
         found.steps = (await ask(context, "runs.steps", question, queries.StepsPage)).steps
-        found.errors = [step for step in found.steps if step.status in ("error", "lost")]
+        found.errors = [step for step in found.steps if step.status in ("error", LOST)]
+        found.lost = sum(step.status == LOST for step in found.errors)
         return
     errors = queries.StepsList(run=run, errors=True, limit=20)
     outline, page = await asyncio.gather(
@@ -89,6 +99,16 @@ async def _steps(context: Context, found: Findings) -> None:
         ask(context, "runs.steps", errors, queries.StepsPage),
     )
     found.groups, found.errors = outline.groups, page.steps
+    found.lost = max(
+        sum(step.status == LOST for step in found.errors),
+        sum(group.errors for group in found.groups) - found.detail.row.errors,  # a group counts both
+    )
+
+
+async def _unpriced(context: Context, found: Findings) -> None:
+    if found.detail.row.unpriced:
+        question = queries.CostQuestion(run=found.detail.row.run)
+        found.unpriced = (await ask(context, "cost", question, queries.CostReport)).unpriced
 
 
 async def _curves(context: Context, found: Findings) -> None:

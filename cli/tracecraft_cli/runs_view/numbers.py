@@ -6,6 +6,8 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from tracecraft_cli.amounts import decimal
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,7 +35,7 @@ def cost(amount: float | None, unpriced: int = 0) -> str:
     """``$0.0123``; with ``>=`` when some calls have no known cost; ``-`` when nothing is known."""
     if amount is None:
         return "-"
-    shown = f"${amount:.2f}" if amount >= 100 else f"${amount:.4g}"
+    shown = f"${amount:.2f}" if amount >= 100 else f"${decimal(amount)}"
     return f">={shown}" if unpriced else shown
 
 
@@ -50,11 +52,6 @@ def count(number: int) -> str:
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return str(number)
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 call``, ``2 calls``, ``1,200 calls``."""
-    return f"{number:,} {noun}{'s' if number != 1 else ''}"
 
 
 def unusual(metric: MetricSummary) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_cli.ages import seconds_between
+from tracecraft_cli.amounts import counted
 from tracecraft_cli.runs_view import numbers
 from tracecraft_core.quotation import oneline
 
@@ -53,13 +54,13 @@ def outline(groups: Sequence[OutlineGroup], width: int) -> list[str]:
             else numbers.duration(group.seconds),
             numbers.tokens(group.tokens),
             numbers.cost(group.cost) if group.cost is not None else "",
-            f"{group.errors} FAILED" if group.errors else "",
+            f"{group.errors} FAILED or lost" if group.errors else "",
             f"{group.open} open" if group.open else "",
         ]
         head = f"{'  ' * (len(group.path) - 1)}{group.agent}  {group.path[-1] if group.path else '-'}"
         shown.append(oneline("  ".join([head, *filter(None, facts)]), width))
     if len(groups) > len(kept):
-        shown.append(f"... and {numbers.counted(len(groups) - len(kept), 'more kind')} of steps that took less time")
+        shown.append(f"... and {counted(len(groups) - len(kept), 'more kind')} of steps that took less time")
     return shown
 
 

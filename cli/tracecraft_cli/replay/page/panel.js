@@ -169,7 +169,7 @@ async function drawState() {
     return rows;
   };
   const memory = await lines("memory", (line, name) => line.slice(("memory " + name + " = ").length));
-  const tasks = await lines("task", (line, name) => line.slice(("task " + name + " ").length));
+  const tasks = await lines("task", (line, name) => line.slice(line.startsWith("task ") ? ("task " + name + " ").length : name.length + 1));
   const mail = [];
   for (const [to, letters] of state.mail) for (const [sent, from, fetched] of letters) {
     mail.push([head.agents[to], "from " + head.agents[from] + (fetched ? ", shown: " : ": ") + (mail.length < MOST_SHOWN ? (await wordsOf(sent)).line : ""), sent]);
