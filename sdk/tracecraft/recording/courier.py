@@ -88,6 +88,7 @@ class Courier:
         until = None if timeout is None else asyncio.get_running_loop().time() + timeout
         patience = _Patience(self._wire, self.delivery, self._uploads, begun)
         self._wire.hurry()
+        self._uploads.hurry()
         await self._wait(self._uploaded, patience.store_away, until)
         target = self._journal.number  # an upload that is done is an event more
 
@@ -134,11 +135,11 @@ class Courier:
 
 
 class _Patience:
-    """How long one flush puts up with what is away: a server that refuses the first connection is asked once more."""
+    """How long one flush puts up with what is away: server and store are asked once more, whatever they said before."""
 
     def __init__(self, wire: Wire, delivery: Delivery, uploads: Uploads, begun: float) -> None:
         self._wire, self._delivery, self._uploads, self._begun = wire, delivery, uploads, begun
-        self._refusals = wire.refusals
+        self._refusals, self._uploads_refused = wire.refusals, uploads.refusals
 
     def bus_away(self) -> bool:
         """Whether it is not worth waiting for the log."""
@@ -150,7 +151,8 @@ class _Patience:
     def store_away(self) -> bool:
         """Whether it is not worth waiting for the store."""
         waited = asyncio.get_running_loop().time() - self._begun >= AWAY_S
-        return self.bus_away() or (bool(self._uploads.trouble) and waited)
+        refused = bool(self._uploads.trouble) and self._uploads.refusals > self._uploads_refused  # not only before
+        return self.bus_away() or (refused and waited)
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -54,6 +54,8 @@ class Uploads:
         """Those that never will be."""
         self.trouble = ""
         """Why the store takes nothing right now."""
+        self.refusals = 0
+        """How often it took nothing."""
         self.wake: Callable[[], None] = _nobody
         """Told of new work."""
         self.told: Callable[[], None] = _nobody
@@ -63,6 +65,7 @@ class Uploads:
         self._contents: dict[str, bytes] = {}
         self._seen: set[str] = set()
         self._news = asyncio.Event()
+        self._hurry = asyncio.Event()
 
     @property
     def waiting(self) -> int:
@@ -164,6 +167,10 @@ class Uploads:
         """There is new work; on the loop."""
         self._news.set()
 
+    def hurry(self) -> None:
+        """Somebody waits: try now, whatever pause was due; on the loop."""
+        self._hurry.set()
+
     async def run(self, context: Context, *, once: bool = False) -> None:
         """Upload what waits, for ever; with ``once`` until nothing waits."""
         failures = 0
@@ -172,13 +179,19 @@ class Uploads:
                 self._news.clear()
                 await self._news.wait()
                 continue
+            if self._hurry.is_set():
+                self._hurry.clear()
+                failures = 0
             batch = list(self._waiting.values())[:AT_ONCE]
             tried = await asyncio.gather(*(self._upload(context, intent) for intent in batch))
             self.told()
             if all(tried):
                 self.trouble, failures = "", 0
             else:
-                await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+                self.refusals += 1
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PAUSES_S[min(failures, len(PAUSES_S) - 1)]):
+                        await self._hurry.wait()
                 failures += 1
 
     async def _upload(self, context: Context, intent: Intent) -> bool:

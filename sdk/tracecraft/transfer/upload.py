@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from tracecraft.queries import ANSWER_S, ask
+from tracecraft.queries import ask
 from tracecraft.transfer import http
 from tracecraft.transfer.progress import Meter, in_thread, persist, while_wanted
 from tracecraft_core.errors import Damaged, NotFound, Refused
@@ -23,6 +23,8 @@ AT_ONCE: Final = 2
 """Parts on their way at the same time."""
 URLS: Final = 16
 """Addresses asked for at once: more might expire before they are used."""
+ASKED_S: Final = 5.0
+"""Seconds in which the bridge answers, without what it reads back; one that was killed with a question never does."""
 READ_BACK: Final = 20e6
 """Bytes a second that the bridge reads back at least."""
 DOUBTS: Final = 2
@@ -46,7 +48,7 @@ class Uploader:
     async def _attempt(self) -> bool | None:
         source = self._source
         question = PutQuestion(sha256=source.sha256, size=source.size, media_type=self._media_type)
-        upload = await ask(self._context, "artifacts.put", question, Upload)
+        upload = await ask(self._context, "artifacts.put", question, Upload, patience=ASKED_S)
         if upload.exists:
             self._meter.set(source.size)
             return False
@@ -84,7 +86,7 @@ class Uploader:
 
     async def _put_some(self, id: str, lengths: Mapping[int, int], part_size: int) -> None:
         question = PartQuestion(id=id, parts=list(lengths))
-        given = await ask(self._context, "artifacts.part", question, PartUrls)
+        given = await ask(self._context, "artifacts.part", question, PartUrls, patience=ASKED_S)
         limit = asyncio.Semaphore(AT_ONCE)
 
         async def one(number: int) -> None:
@@ -111,5 +113,5 @@ class Uploader:
             self._meter.moved(len(block))
 
     async def _commit(self, id: str) -> None:
-        patience = ANSWER_S + self._source.size / READ_BACK
+        patience = ASKED_S + self._source.size / READ_BACK
         await ask(self._context, "artifacts.commit", CommitQuestion(id=id), Committed, patience=patience)
