@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tracecraft import claims, reserving
-from tracecraft_cli import git_facts, taking, task_view
+from tracecraft import claims, leases, reserving
+from tracecraft_cli import commit_guard, taking, task_view
 from tracecraft_cli.output import emit, fail, note, table
-from tracecraft_core import reservations
+from tracecraft_core import coding_session, reservations
+from tracecraft_core.coding_session import Process
 from tracecraft_core.errors import ClaimLost, FileReserved, NotFound
 from tracecraft_core.reservations import is_ours
 
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
     from tracecraft.claims import Held
     from tracecraft_cli.held import Memo
     from tracecraft_cli.taking import Wish
+    from tracecraft_core.coding_session import CodingSession
     from tracecraft_core.reservations import Reservation
+    from tracecraft_core.settings import Settings
+
+_AWAY: Final = "the process that keeps what this session holds is not there, or not on the bus yet"
 
 MOST_SHOWN: Final = 20
 """Held files of one check that are named: a commit may have thousands."""
@@ -29,11 +35,37 @@ MOST_SHOWN: Final = 20
 
 async def reserve(session: AsyncSession, memo: Memo, wish: Wish, as_json: bool) -> None:
     """Reserve all that is wished for, or nothing; print each. Raises `FileReserved`, `WaitTimeout`."""
+    keeper = _keeper(session.settings)
+    if keeper == "keeps":
+        wish = dataclasses.replace(wish, ttl=min(wish.ttl, leases.LIVE_TTL_S))
     taken = await taking.take(session, wish)
     for held in taken:
         memo.remember(held.task)
     for held in taken:
-        emit(as_json, _held_json(held), task_view.reservation_text(held))
+        renewed = " (renewed as long as this session lives)" if keeper == "keeps" else ""
+        emit(as_json, _held_json(held), task_view.reservation_text(held) + renewed)
+    if keeper == "away":
+        lease = task_view.duration(max(held.ttl for held in taken))
+        note(f"tracecraft: nothing renews it just now ({_AWAY}): the lease is {lease}, and your commands renew it")
+
+
+def _keeper(settings: Settings) -> Literal["keeps", "away"] | None:
+    """Whether the sidecar of a coding agent's session keeps what we reserve; ``None``: no session reserves it.
+
+    With one that does a short lease will do. A long one would outlive agent and sidecar, were both killed at once.
+    """
+    ours = [one for one in coding_session.sessions() if one.session == settings.session and _reserves(one, settings)]
+    if any(one.agent and Process(one.sidecar, one.sidecar_started).lives() for one in ours):
+        return "keeps"
+    return "away" if ours else None
+
+
+def _reserves(session: CodingSession, settings: Settings) -> bool:
+    """Whether the session is, or when it is on the bus will be, the agent that these settings name, in its project."""
+    agent, project = session.agent or settings.agent, session.project or settings.project
+    told = settings.values["server"]
+    server = session.settings.get("server", told)
+    return (agent, project, server) == (settings.agent, settings.project, told)
 
 
 def _held_json(held: Held) -> dict[str, Any]:
@@ -102,17 +134,13 @@ def _free(glob: str, own: Sequence[Reservation]) -> str:
     return f"{glob} is yours" + ("" if cover.glob == glob else f", by {cover.glob}")
 
 
-async def check_commit(session: AsyncSession, given: Sequence[str] | None, as_json: bool) -> None:
-    """Look at the files that the commit under way changes; both names of a renamed one. Raises `FileReserved`.
-
-    ``given``: these are they, for somebody who cannot ask git.
-    """
-    staged = git_facts.staged_files() if given is None else list(given)
+async def check_commit(session: AsyncSession, staged: Sequence[str], as_json: bool) -> None:
+    """Look at the files that the commit under way changes (`git_facts.staged_files`). Raises `FileReserved`."""
     found = await reserving.everything(session.context)
     others = [one for one in found if not is_ours(one, session.context.holder)]
     refusals = list(_held_files(staged, others))
     if refusals:
-        note("tracecraft: this commit changes files that others hold ('git commit --no-verify' commits all the same)")
+        note(f"tracecraft: this commit changes files that others hold ({commit_guard.WAY_ROUND})")
     _tell(refusals, as_json)
     emit(as_json, {"free": [_shown(path) for path in staged]}, None)
 

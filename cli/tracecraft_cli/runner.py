@@ -159,11 +159,10 @@ async def _keep(
 
 async def _renew(session: AsyncSession, memo: Memo, task: str) -> int:
     """Renew a claim of an earlier command, and tell the agent when it has lost it; returns the lease in seconds."""
-    from tracecraft import claims
+    from tracecraft import lapsed
 
     try:
-        held = await claims.hold(session.context, task)
-        await claims.renew(session.context, held)
+        held = await lapsed.renew(session.context, task)
     except (ClaimLost, NotFound):
         memo.forget(task)
         raise

@@ -242,6 +242,7 @@ async def explained(context: Context, loss: ClaimLost) -> ClaimLost:
 async def hold(context: Context, task: str) -> Held:
     """The claim that this agent and session have on a task, for a process that did not make it itself.
 
+    One whose lease has lapsed is still theirs, and a renewal takes the lease again; not so a reservation.
     Raises `NotFound` for an unknown task and `ClaimLost` when the claim is not theirs (any more).
     """
     # The lease first: were it read last, the revision of a thief's tombstone could pass for that of our own lease.
@@ -253,6 +254,8 @@ async def hold(context: Context, task: str) -> Held:
         raise await lost(context, task)
     if lease.lease is not None and lease.lease.nonce != found.record.nonce:
         raise ClaimLost(task, lease.lease.owner, "being claimed right now")  # our lease lapsed, theirs stands
+    if lease.lease is None and reservations.is_reservation(task):
+        raise ClaimLost(task, None, "its lease has lapsed")  # somebody may have reserved over it: `lapsed.take_again`
     ttl = lease.lease.ttl if lease.lease is not None else found.record.ttl or leases.LIVE_TTL_S
     return Held(task, found.record, found.revision, lease.revision, ttl)
 

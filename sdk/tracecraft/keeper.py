@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tracecraft import claims
 from tracecraft.claims import UNKNOWN
-from tracecraft.presence import LIVE_TTL_S
+from tracecraft.leases import LIVE_TTL_S
 from tracecraft_core.errors import ClaimLost, TracecraftError
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from tracecraft_core.bus import Stored
 
 LIVE_TTL_S: Final = 30
-"""Seconds of a lease that a process keeps alive: survives an election of 4 to 9 s, renewed every third of it."""
+"""Seconds of a lease, and of presence, that a process renews every third of it: survives an election of 4 to 9 s."""
 
 ONESHOT_TTL_S: Final = 15 * 60
-"""Seconds of a lease that only the agent's next command renews: a model's turn may take that long."""
+"""Seconds of a lease, and of presence, that only the agent's next command renews: a model's turn may take that long."""
 
 MAX_TTL_S: Final = 24 * 60 * 60
 TOMBSTONE_TTL_S: Final = 60

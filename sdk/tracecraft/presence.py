@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from tracecraft.context import Context
     from tracecraft_core.bus import Stored
 
-LIVE_TTL_S: Final = 30
-"""Seconds for which a process that stopped saying so still counts as online."""
-ONESHOT_TTL_S: Final = 15 * 60
-"""Seconds for which an agent that works by one-shot commands counts as active after its last one."""
-
 _STREAM: Final = subjects.kv_stream(subjects.AGENTS)
 
 
@@ -53,7 +48,7 @@ class Announcer:
     def __init__(self, context: Context, mode: PresenceMode) -> None:
         self._context = context
         self._mode: PresenceMode = mode
-        self._ttl = LIVE_TTL_S if mode == "live" else ONESHOT_TTL_S
+        self._ttl = leases.LIVE_TTL_S if mode == "live" else leases.ONESHOT_TTL_S
         self._joined = False
         self._announced = 0.0
 

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from tracecraft import board as boards
-from tracecraft import claims, leases, repository, reserving
+from tracecraft import claims, lapsed, leases, repository, reserving
 from tracecraft_core import globs as patterns
 from tracecraft_core import reservations
 from tracecraft_core.errors import NotFound
@@ -98,17 +98,17 @@ class AsyncReservations:
         """
         found = await reserving.everything(self._context)
         if not globs:
-            await reserving.sweep(self._context)
+            await lapsed.sweep(self._context)
         wanted = [repository.glob_of(glob, folder) for glob in globs]
         return [one for one in found if not wanted or any(_meet(one.glob, glob) for glob in wanted)]
 
     async def holder(self, path: str, *, folder: Path | None = None) -> Reservation | None:
         """Who else holds a file: asked at the leader, two round trips. ``None``: nobody, or it is in no repository."""
-        place = repository.path_of(path, folder)
-        if place is None:
-            return None
-        found = await reserving.holders(self._context, place)
-        return next((one for one in found if not is_ours(one, self._context.holder)), None)
+        for place in repository.paths_of(path, folder):
+            for one in await reserving.holders(self._context, place):
+                if not is_ours(one, self._context.holder):
+                    return one
+        return None
 
     def watch(self) -> AbstractAsyncContextManager[ReservationView]:
         """A view of all reservations, kept up to date while the block runs, that answers without asking the bus."""
@@ -145,11 +145,9 @@ class ReservationView:
         """Who else holds a file, as far as is known here. Raises what the server said when it lets us watch no more."""
         if self._board.failure is not None:
             raise self._board.failure
-        place = repository.path_of(path, folder)
-        if place is None:
-            return None
-        found = (one for one in self.all() if not is_ours(one, self._context.holder))
-        return next((one for one in found if one.matches(place)), None)
+        places = repository.paths_of(path, folder)
+        others = [one for one in self.all() if places and not is_ours(one, self._context.holder)]
+        return next((one for place in places for one in others if one.matches(place)), None)
 
 
 def _meet(one: str, other: str) -> bool:

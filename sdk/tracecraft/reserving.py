@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from tracecraft.claims import Held
     from tracecraft.context import Context
     from tracecraft.shared_board import SharedBoard
-    from tracecraft_core.bus import Stored
 
 GIVE_WAY_S: Final = 2.0
 """Seconds that somebody who came later, and will see so, may take to give a glob back."""
@@ -50,7 +49,7 @@ _AT_ONCE: Final = 128
 
 async def everything(context: Context) -> list[Reservation]:
     """What anybody holds, in the order in which it was reserved, as the leader knows it."""
-    return await read(context, await _leased(context))
+    return await read(context, await leased(context))
 
 
 def on_board(board: Board) -> list[Reservation]:
@@ -68,7 +67,7 @@ def on_board(board: Board) -> list[Reservation]:
 
 async def holders(context: Context, path: str) -> list[Reservation]:
     """Who holds a path of the repository; only what may match it is read."""
-    tasks = await _leased(context)
+    tasks = await leased(context)
     near = [task for task in tasks if (glob := reservations.glob_of(task)) is None or _matches(glob, path)]
     return [found for found in await read(context, near) if found.matches(path)]
 
@@ -77,7 +76,7 @@ def _matches(glob: str, path: str) -> bool:
     return globs.matches(globs.parse(glob), path)
 
 
-async def _leased(context: Context) -> set[str]:
+async def leased(context: Context) -> set[str]:
     """The reservations that have a lease, or had one a minute ago: there are never many."""
     stream, subject = context.kv(subjects.LEASES, reservations.ALL)
     return {context.key(subjects.LEASES, name) for name in await context.bus.list_subjects(stream, subject)}
@@ -102,27 +101,6 @@ async def _one(context: Context, task: str) -> Reservation | None:
     return None
 
 
-async def sweep(context: Context) -> int:
-    """Delete the records of reservations whose lease lapsed a minute ago or earlier; how many there were.
-
-    Nothing depends on it: they are in nobody's way, but would be listed for ever. By then the bridge has told the loss.
-    """
-    stream, subject = context.kv(subjects.TASKS, reservations.ALL)
-    leased, records = await asyncio.gather(_leased(context), context.bus.last_values(stream, subject))
-    lapsed = [one for one in records if context.key(subjects.TASKS, one.subject) not in leased]
-    return sum(await asyncio.gather(*(_sweep(context, one) for one in lapsed)))
-
-
-async def _sweep(context: Context, stored: Stored) -> int:
-    with contextlib.suppress(Malformed, RevisionConflict):
-        record = bodies.decode(TaskRecord, stored.data, stored.subject)
-        ended = bodies.encode(msgspec.structs.replace(record, state="open", nonce=None, ttl=None))
-        headers = {subjects.KV_OPERATION: "DEL"}
-        await context.bus.cas(subjects.kv_stream(subjects.TASKS), stored.subject, ended, stored.seq, headers=headers)
-        return 1
-    return 0
-
-
 # -- taking ---------------------------------------------------------------------------------------------------------
 
 
@@ -134,17 +112,39 @@ async def take(context: Context, wanted: Sequence[str], ttl: int) -> list[Held]:
     wanted = list(dict.fromkeys(wanted))
     found = await everything(context)
     kept = await _renew_own(context, [one for one in found if is_ours(one, context.holder)], wanted, ttl)
-    fresh = [glob for glob in wanted if glob not in kept]
-    refusal = reservations.refusal(fresh, found, context.holder)
+    taken = await take_new(context, [glob for glob in wanted if glob not in kept], ttl, found)
+    return list({held.task: held for held in [*kept.values(), *taken]}.values())
+
+
+async def take_new(context: Context, wanted: Sequence[str], ttl: int, found: Iterable[Reservation]) -> list[Held]:
+    """Claim each of these globs, or none; ``found`` is what anybody held just now. Raises as `take` does."""
+    refusal = reservations.refusal(wanted, found, context.holder)
     if refusal is not None:
         raise refusal
     taken: list[Held] = []
     try:
-        await _take_new(context, fresh, ttl, taken)
+        await _take_new(context, wanted, ttl, taken)
     except BaseException:
         await give_back(context, [held for held in taken if not held.again])
         raise
-    return list({held.task: held for held in [*kept.values(), *taken]}.values())
+    return taken
+
+
+async def adopt(context: Context, task: str, most: int) -> Held | None:
+    """Keep from now on what another process of this session reserved, with a lease of at most so many seconds.
+
+    Who claimed it may have been killed before it looked, so it is looked here. ``None`` for a request that is not
+    complete yet: of a process that was killed in the middle of it, it shall lapse. Raises `FileReserved` when somebody
+    who overlaps came earlier, and what `claims.hold` raises.
+    """
+    held = await claims.hold(context, task)
+    own = reservations.reservation(task, held.record, held.fence, "")
+    if own is None or own.also:
+        return None
+    await _check(context, held, [own.glob])
+    held.ttl = min(held.ttl, most)
+    await claims.renew(context, held)
+    return held
 
 
 async def _renew_own(context: Context, own: Iterable[Reservation], wanted: Sequence[str], ttl: int) -> dict[str, Held]:
@@ -154,8 +154,10 @@ async def _renew_own(context: Context, own: Iterable[Reservation], wanted: Seque
         cover = reservations.covering(glob, own)
         if cover is None:
             continue
-        with contextlib.suppress(ClaimLost, NotFound):  # it lapsed just now: reserve it anew
+        # It lapsed just now, or whoever claimed it was killed before it looked: reserve it anew.
+        with contextlib.suppress(ClaimLost, NotFound, FileReserved):
             held = await claims.hold(context, cover.task)
+            await _check(context, held, [cover.glob])
             held.ttl, held.again = max(ttl, held.ttl), True
             await claims.renew(context, held)
             kept[glob] = held
@@ -181,8 +183,9 @@ async def _take_new(context: Context, fresh: Sequence[str], ttl: int, taken: lis
                 await _check(context, held, [other])
         if rest:
             await _rewrite(context, first, Reserved(glob, rank=rank))
-        await claims.renew(context, first)  # had it lapsed while we looked, others may have looked past it
-        return
+        break
+    for held in taken:  # had one lapsed while we looked, others may have looked past it
+        await claims.renew(context, held)
 
 
 async def _claim(context: Context, reserved: Reserved, ttl: int) -> Held:
@@ -214,7 +217,7 @@ async def _check(context: Context, held: Held, wanted: Sequence[str]) -> None:
     own = reservations.reservation(held.task, held.record, held.fence, "")
     assert own is not None
     for _ in range(2):
-        tasks = await _leased(context) - {held.task}
+        tasks = await leased(context) - {held.task}
         refusal = reservations.refusal(wanted, await read(context, tasks), context.holder, own.rank)
         if refusal is not None:
             raise refusal

@@ -148,17 +148,17 @@ async def test_a_request_that_is_completed_while_another_looks_is_seen(
     alice, bob = agents("alice").context, agents("bob").context
     first = await reserving._claim(alice, Reserved("x", also=["y"]), 30)
     later = await reserving._claim(bob, Reserved("y*"), 30)
-    leased = reserving._leased
+    leased = reserving.leased
 
     async def complete_meanwhile(context: Context) -> set[str]:
-        monkeypatch.setattr(reserving, "_leased", leased)
+        monkeypatch.setattr(reserving, "leased", leased)
         seen = await leased(context)
         await reserving._claim(alice, Reserved("y", rank=first.fence), 30)
         await reserving._rewrite(alice, first, Reserved("x", rank=first.fence))
         await reserving.give_back(alice, [first])
         return seen
 
-    monkeypatch.setattr(reserving, "_leased", complete_meanwhile)
+    monkeypatch.setattr(reserving, "leased", complete_meanwhile)
     with pytest.raises(FileReserved) as caught:
         await reserving._check(bob, later, ["y*"])
     assert caught.value.glob == "y"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.coding_agent import until
 from tests.support.repository import reserve, result
+from tracecraft import Session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,3 +131,58 @@ def test_a_program_runs_under_its_files_and_they_are_free_when_it_ends(cli: Comm
 )
 def test_words_that_do_not_go_together_are_refused(cli: CommandLine, repo: Path, args: list[str]) -> None:
     assert reserve(cli, repo, *args).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("{src,docs}/a.py", "write 'src/a.py' 'docs/a.py'"),
+        ("src/*.{py,md}", "write 'src/*.py' 'src/*.md'"),
+        ("src/a.py/", "src/a.py is a file, nothing lies inside of it"),
+        ("src/a.py/**", "src/a.py is a file, nothing lies inside of it"),
+        ("src/a.py/x", "src/a.py is a file, nothing lies inside of it"),
+    ],
+)
+def test_what_would_protect_nothing_is_refused_with_what_to_write(
+    given: str, said: str, cli: CommandLine, repo: Path
+) -> None:
+    refused = reserve(cli, repo, given)
+    assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
+    assert reserve(cli, repo, "--list").stdout == ""
+
+
+def test_a_brace_in_a_name_is_one(cli: CommandLine, repo: Path) -> None:
+    (repo / "{a,b}.py").touch()
+    (repo / "{c,d}").mkdir()
+    assert result(reserve(cli, repo, "{a,b}.py", "--json"))["glob"] == "{a,b}.py"
+    assert result(reserve(cli, repo, "{c,d}/*.py", "--json"))["glob"] == "{c,d}/*.py"
+    assert result(reserve(cli, repo, "src/[{]x,y}", "--json"))["glob"] == "src/[{]x,y}"
+    assert result(reserve(cli, repo, "{x}", "--json"))["glob"] == "{x}"
+
+
+def test_what_matches_no_file_yet_is_reserved_and_that_is_said(cli: CommandLine, repo: Path) -> None:
+    (repo / "src/deep/er").mkdir(parents=True)
+    (repo / "src/deep/er/x.c").touch()
+    for there in ("src/a.py", "src", "**/*.py", "**/er/*", "src/*/*/x.[c]", "s*/"):
+        assert reserve(cli, repo, there).stderr == "", there
+    reserve(cli, repo, "--release", "--all")
+    for missing in ("src/new.py", "docs/", "**/*.rs", "src/*/x.c", "*.py", "{x}"):
+        done = reserve(cli, repo, missing)
+        assert (done.returncode, done.stderr) == (0, f"tracecraft: {missing} matches no file now\n")
+    assert reserve(cli, repo / "src", "./new.py", "a.py").stderr == "tracecraft: ./new.py matches no file now\n"
+
+
+def test_a_file_behind_a_link_is_held_under_both_of_its_names(cli: CommandLine, repo: Path) -> None:
+    (repo / "link").symlink_to("src")
+    assert result(reserve(cli, repo, "link/a.py", "--json"))["glob"] == "src/a.py"
+    assert reserve(cli, repo, "l*/b.py").returncode == 0
+    with Session(server=cli.server, project=cli.project, agent="bob") as bob:
+        for path, glob in {"link/a.py": "src/a.py", "src/a.py": "src/a.py", "link/b.py": "l*/b.py"}.items():
+            held = bob.reservations.holder(path, folder=repo)
+            assert held is not None
+            assert held.glob == glob
+        assert bob.reservations.holder("src/b.py", folder=repo) is None, "a pattern does not follow links"
+        with bob.reservations.watch() as view:
+            seen = view.holder("link/b.py", folder=repo)
+            assert seen is not None
+            assert seen.glob == "l*/b.py"

@@ -29,7 +29,7 @@ def command(common: Common, tasks: tuple[str, ...], lease: float | None) -> None
     """
 
     async def work(session: AsyncSession, memo: Memo) -> None:
-        from tracecraft import claims, leases
+        from tracecraft import lapsed, leases
         from tracecraft_cli import task_view
         from tracecraft_core.errors import ClaimLost, NotFound
 
@@ -37,9 +37,7 @@ def command(common: Common, tasks: tuple[str, ...], lease: float | None) -> None
 
         async def renew(task: str) -> None:
             try:
-                held = await claims.hold(session.context, task)
-                held.ttl = ttl or held.ttl
-                await claims.renew(session.context, held)
+                held = await lapsed.renew(session.context, task, ttl)
             except (ClaimLost, NotFound):
                 memo.forget(task)
                 raise

@@ -9,7 +9,7 @@ import click
 from tracecraft_cli.behind_dashes import WithProgram, program
 from tracecraft_cli.options import DURATION, Common, common
 from tracecraft_cli.output import emit, note
-from tracecraft_cli.runner import guard, run
+from tracecraft_cli.runner import guard, in_session, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tracecraft import AsyncSession
     from tracecraft_cli.git_hook import Changed
     from tracecraft_cli.held import Memo
-    from tracecraft_core.errors import BusUnreachable
-    from tracecraft_core.settings import Settings
 
 _FORMS: Final = ("list", "release", "check", "install_git_hook", "uninstall_git_hook")
 """Options of which one at a time says what is to be done, as click calls them."""
@@ -35,7 +33,7 @@ _FORMS: Final = ("list", "release", "check", "install_git_hook", "uninstall_git_
 @click.option("--all", "all_", is_flag=True, help="With --release: everything that you hold.")
 @click.option("--check", is_flag=True, help="Only tell whether GLOB is free; exit code 3 if not.")
 @click.option("--staged", is_flag=True, help="With --check: the files of the commit that is being made.")
-@click.option("--strict", is_flag=True, help="With --staged: refuse the commit also when no bus can be asked.")
+@click.option("--strict", is_flag=True, help="With --staged: refuse the commit also when nobody can tell.")
 @click.option("--from-top", is_flag=True, help="GLOB is one as --list shows it, wherever you are.")
 @click.option("--install-git-hook", is_flag=True, help="Check every commit in this repository.")
 @click.option("--uninstall-git-hook", is_flag=True, help="Check them no more.")
@@ -75,6 +73,7 @@ def command(
         guard(common.as_json, lambda: _ask(common, form, _meant(globs, from_top)))
     else:
         guard(common.as_json, lambda: _reserve(common, _meant(globs, from_top), lease, wait, argv, grace))
+        guard(common.as_json, lambda: _say_what_is_not_there(() if from_top else globs))
 
 
 def _form(forms: dict[str, bool]) -> str | None:
@@ -93,6 +92,15 @@ def _meant(globs: tuple[str, ...], from_top: bool) -> tuple[str, ...]:
     if from_top:
         return tuple(patterns.parse(glob.removeprefix("./")).text for glob in globs)
     return tuple(repository.glob_of(glob) for glob in globs)
+
+
+def _say_what_is_not_there(globs: tuple[str, ...]) -> None:
+    """A glob may be meant for files to come, or be mistaken."""
+    from tracecraft import repository
+
+    for glob in globs:
+        if repository.matches_nothing(glob):
+            note(f"tracecraft: {glob} matches no file now")
 
 
 def _check_words(form: str | None, globs: tuple[str, ...], all_: bool, staged: bool) -> None:
@@ -162,21 +170,17 @@ def _reservations_of(common: Common) -> list[str]:
 
 
 def _check_commit(common: Common, strict: bool, given: tuple[str, ...] | None) -> None:
+    from tracecraft_cli import commit_guard, git_facts
+
+    staged = git_facts.staged_files() if given is None else list(given)
+
     async def work(session: AsyncSession, memo: Memo) -> None:
         from tracecraft_cli import reserved
-        from tracecraft_core.errors import BusUnreachable
 
-        try:
-            await reserved.check_commit(session, given, common.as_json)
-        except BusUnreachable as error:
-            await away(session.settings, error)
+        await reserved.check_commit(session, staged, common.as_json)
 
-    async def away(settings: Settings, error: BusUnreachable) -> None:
-        if strict:
-            raise error
-        note(f"tracecraft: nobody was asked whether these files are reserved, the commit goes on: {error}")
-
-    run(common, work, acts=False, away=away)
+    with commit_guard.unasked(strict):
+        in_session(common, work, acts=False)
 
 
 def _hook(common: Common, *, install: bool) -> None:
