@@ -165,6 +165,17 @@ class Session:
         return async_session.agent_session(self.settings, agent, run), True
 
 
+def coroutines_of(session: Session) -> AsyncSession:
+    """The session that does a blocking one's work; it lives on the background loop."""
+    return session._inner
+
+
+def settings_of(session: Session | None = None) -> Settings:
+    """The settings of a session, or else those of `init`, or else those of the environment. Raises `UsageError`."""
+    chosen = session or _default
+    return chosen.settings if chosen is not None else settings.load({})
+
+
 def _agent_session(chosen: Settings, agent: str, run: str) -> tuple[BlockingSession, bool]:
     """A session of an agent of a run."""
     session = Session(resolved=replace(chosen, agent=agent))
@@ -241,7 +252,7 @@ def run(
     """
     from tracecraft.recording import run as runs
 
-    chosen = _default.settings if _default is not None else settings.load({})
+    chosen = settings_of()
     if _default is not None:
         blocking = _default._agent_session
     else:

@@ -5,20 +5,25 @@ The other fixtures (`nats`, `project`, `cli`, `stack`, …) are those of all tes
 
 from __future__ import annotations
 
+import json
+import time
 import warnings
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.frameworks.our_tools import HELD
 from tests.frameworks.recorded_run import Recorded
 from tests.frameworks.truth import Truth
 from tests.support.gate import Gate
 from tests.support.stub_model import StubModel
+from tracecraft import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.support.cli import CommandLine
     from tracecraft_stack import Stack
 
 WARNINGS: Final = (
@@ -83,8 +88,38 @@ def recorded(stack: Stack, project: str) -> Recorded:
 
 
 @pytest.fixture
+def boss(bus: str, project: str) -> Iterator[Session]:
+    """Another agent, who holds a task (`our_tools.HELD`)."""
+    with Session(server=bus, project=project, agent="boss") as session, session.claim(HELD):
+        yield session
+
+
+@pytest.fixture
 def gate(bus: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     """The bus cannot be reached, until ``gate.open()``."""
     with Gate(bus) as shut:
         monkeypatch.setenv("TRACECRAFT_SERVER", shut.url)
         yield shut
+
+
+@pytest.fixture
+def deliver(gate: Gate, bus: str, cli: CommandLine) -> Callable[[], None]:
+    """``deliver()``: the command line brings the bus what the framework's process had to leave in the spool.
+
+    The gate stays shut meanwhile, or that process would deliver it by itself.
+    """
+
+    def deliver() -> None:
+        from tracecraft.recording.spool import spools
+
+        deadline = time.monotonic() + 30
+        while not (left := spools()) or any(one.alive for one in left):
+            assert time.monotonic() < deadline, f"nothing was given up: {left}"
+            time.sleep(0.05)
+        flushed = cli("spool", "flush", "--from", gate.url, "--json", env={"TRACECRAFT_SERVER": bus})
+        assert flushed.returncode == 0, flushed.stderr
+        delivered = json.loads(flushed.stdout)["result"]
+        assert (delivered["events"], delivered["problem"]) == (sum(one.events for one in left), None)
+        gate.open()
+
+    return deliver

@@ -14,15 +14,16 @@ from agent_framework import Agent, WorkflowBuilder, tool
 from agent_framework.openai import OpenAIChatClient, OpenAIChatCompletionClient
 
 import tracecraft
+from tests.frameworks.our_tools import assert_left, assert_refusals, script_claim, script_refusals
 from tests.frameworks.page import run_page
 from tests.support.stub_model import Usage, call, fail, say
 from tracecraft.integrations.agent_framework import buckets, tools, tracecraft_middleware
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.frameworks.recorded_run import Recorded, RecordedRun
     from tests.frameworks.truth import Truth
-    from tests.support.cli import CommandLine
-    from tests.support.gate import Gate
     from tests.support.stub_model import StubModel
 
 MODEL = "gpt-4o"
@@ -263,14 +264,20 @@ async def test_agents_coordinate_with_our_tools(model: StubModel, recorded: Reco
     assert "not a name" in str(run.of_kind("tool_call")[-1].output)
 
 
+async def test_a_refused_tool_of_ours_is_an_error_of_its_step(
+    model: StubModel, recorded: Recorded, boss: tracecraft.Session
+) -> None:
+    script_refusals(model)
+    await solo("researcher", tools=tools(agent="researcher")).run("go")
+    assert_refusals(await asyncio.to_thread(recorded))
+
+
 async def test_without_a_bus_the_agents_are_the_same_and_the_run_arrives_later(
-    model: StubModel, truth: Truth, recorded: Recorded, gate: Gate, cli: CommandLine
+    model: StubModel, truth: Truth, recorded: Recorded, deliver: Callable[[], None]
 ) -> None:
     script(model)
     assert (await team().run("1 + 2?")).text == "it is 3"
-    gate.open()
-    flushed = await asyncio.to_thread(cli, "spool", "flush")
-    assert flushed.returncode == 0
+    await asyncio.to_thread(deliver)
     check(await asyncio.to_thread(recorded), truth)
 
 
@@ -298,7 +305,9 @@ def test_tokens_are_in_disjoint_buckets() -> None:
     }
 
 
-def test_the_programs_of_the_page_run(model: StubModel, recorded: Recorded) -> None:
+def test_the_programs_of_the_page_run(model: StubModel, recorded: Recorded, boss: tracecraft.Session) -> None:
+    script_claim(model)
     model.answer(say("3", ONE), forever=True)
     assert run_page("agent-framework")[0] == "3\n"
     assert [run.name for run in recorded.runs(3)] == ["adder", "writing", "researcher"]
+    assert_left(boss, "researcher")

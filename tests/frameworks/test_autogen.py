@@ -23,15 +23,16 @@ from autogen_ext.models.openai import OpenAIChatCompletionClient
 from autogen_ext.models.replay import ReplayChatCompletionClient
 
 import tracecraft
+from tests.frameworks.our_tools import assert_left, assert_refusals, script_claim, script_refusals
 from tests.frameworks.page import run_page
 from tests.support.stub_model import Reply, ToolCall, Usage, call, fail, say
 from tracecraft.integrations.autogen import run, tools, trace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.frameworks.recorded_run import Recorded, RecordedRun
     from tests.frameworks.truth import Truth
-    from tests.support.cli import CommandLine
-    from tests.support.gate import Gate
     from tests.support.stub_model import StubModel
 
 
@@ -317,12 +318,11 @@ async def test_autogens_log_is_as_loud_as_before(
 
 
 async def test_without_a_bus_the_team_does_the_same_and_its_run_arrives_later(
-    model: StubModel, truth: Truth, gate: Gate, cli: CommandLine, recorded: Recorded
+    model: StubModel, truth: Truth, deliver: Callable[[], None], recorded: Recorded
 ) -> None:
     result = await run(two_at_work(model), task="add it all")
     assert result.messages[-1].content == "done TERMINATE"
-    gate.open()
-    await asyncio.to_thread(cli, "spool", "flush")
+    await asyncio.to_thread(deliver)
     found = await the(recorded)
     assert found.outline() == TREE
     assert found.tokens == truth.tokens
@@ -348,10 +348,20 @@ async def test_agents_coordinate_with_tools(model: StubModel, bus: str, project:
     assert [(name, "boss" in str(error)) for name, error in found.errors] == [("tracecraft_claim", True)]
 
 
-def test_the_page_runs_as_it_stands(model: StubModel, recorded: Recorded) -> None:
+async def test_a_refused_tool_of_ours_is_an_error_of_its_step(
+    model: StubModel, recorded: Recorded, boss: tracecraft.Session
+) -> None:
+    script_refusals(model)
+    await run(agent("ann", *tools(agent="ann"), max_tool_iterations=4), task="go")
+    assert_refusals(await the(recorded))
+
+
+def test_the_page_runs_as_it_stands(model: StubModel, recorded: Recorded, boss: tracecraft.Session) -> None:
+    script_claim(model)
     model.answer(say("3"), call("tracecraft_whoami"), say("done"))
     first, _ = run_page("autogen")
     assert "content='3'" in first
     pair, ann = recorded.runs(2)
     assert (pair.name, pair.status, ann.name, ann.status) == ("pair", "finished", "ann", "finished")
-    assert [step.name for step in ann.all if step.kind == "tool_call"] == ["tracecraft_whoami"]
+    assert [step.name for step in ann.all if step.kind == "tool_call"] == ["tracecraft_claim", "tracecraft_whoami"]
+    assert_left(boss, "ann")

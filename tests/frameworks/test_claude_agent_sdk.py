@@ -20,17 +20,17 @@ from claude_agent_sdk import (
 )
 
 import tracecraft
+from tests.frameworks.our_tools import assert_left, assert_refusals, script_claim, script_refusals
 from tests.frameworks.page import run_page
 from tests.support.stub_model import Usage, call, say
 from tracecraft.integrations.claude_agent_sdk import Agent, TracecraftSessionStore, tools, tracecraft_hooks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.frameworks.recorded_run import Recorded, RecordedRun
     from tests.frameworks.truth import Truth
-    from tests.support.cli import CommandLine
-    from tests.support.gate import Gate
     from tests.support.stub_model import StubModel
 
 MODEL = "claude-sonnet-4-5"
@@ -200,25 +200,38 @@ async def test_agents_coordinate_with_our_tools(
     assert "not a name" in str(run.of_kind("tool_call")[-1].error)
 
 
+async def test_a_refused_tool_of_ours_is_an_error_of_its_step(
+    given: dict[str, Any], model: StubModel, recorded: Recorded, boss: tracecraft.Session
+) -> None:
+    script_refusals(model, "mcp__tracecraft__")
+    given["mcp_servers"] = {"tracecraft": tools(agent="researcher")}
+    await ask(ClaudeAgentOptions(hooks=tracecraft_hooks(), **given), "go")
+    assert_refusals(await asyncio.to_thread(recorded), "mcp__tracecraft__")
+
+
 async def test_without_a_bus_the_session_is_the_same_and_the_run_arrives_later(
-    given: dict[str, Any], model: StubModel, truth: Truth, recorded: Recorded, gate: Gate, cli: CommandLine
+    given: dict[str, Any], model: StubModel, truth: Truth, recorded: Recorded, deliver: Callable[[], None]
 ) -> None:
     script(model)
     result = await ask(ClaudeAgentOptions(hooks=tracecraft_hooks(), **given))
     assert result.result == "it is 3"
     assert await asyncio.to_thread(tracecraft.integrations.flush)
-    gate.open()
-    flushed = await asyncio.to_thread(cli, "spool", "flush")
-    assert flushed.returncode == 0, flushed.stderr
+    await asyncio.to_thread(deliver)
     check(await asyncio.to_thread(recorded), truth)
 
 
 def test_the_programs_of_the_page_run(
-    given: dict[str, Any], model: StubModel, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+    given: dict[str, Any],
+    model: StubModel,
+    recorded: Recorded,
+    boss: tracecraft.Session,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in given["env"].items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(given["cwd"])
+    script_claim(model, "mcp__tracecraft__")
     model.answer(say("3", ONE), forever=True)
     assert run_page("claude-agent-sdk") == ["3\n", "3\n", "3\n"]
     assert [run.status for run in recorded.runs(3)] == ["finished"] * 3
+    assert_left(boss, "researcher")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.frameworks.real_agents import ClaudeCode, slots
+from tests.support.cli import CommandLine
 from tests.support.coding_agent import until
 from tests.support.folder import short_lived_folder
 from tests.support.stub_model import Reply, ToolCall, Usage, call, say
@@ -98,6 +100,9 @@ def test_a_session_with_mail_a_held_file_and_a_claim(
     task = bob.tasks.show("T")
     assert task is not None
     assert (task.record.state, task.record.owner) == ("done", "alice")
+    told = CommandLine(recorded.server, recorded.project)("replay", run.detail.row.run, "--kind", "task", "--json")
+    tasks = [json.loads(line)["result"] for line in told.stdout.splitlines()]
+    assert [one["event"] for one in tasks if one["name"] == "T"] == ["claimed", "done"], told
 
 
 @pytest.mark.parametrize("kind", MODELS)

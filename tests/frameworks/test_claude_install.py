@@ -58,6 +58,22 @@ def test_a_dry_run_shows_the_lines_and_changes_nothing_of_the_persons(machine: M
     assert not machine.data.exists()
 
 
+@pytest.mark.parametrize("scope", ["user", "project"])
+def test_a_dry_run_and_a_doctor_leave_the_home_byte_for_byte_as_it_was(scope: str, machine: Machine) -> None:
+    for name in ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "DISABLE_AUTOUPDATER"):
+        del machine.env[name]
+    bare = machine.everything()
+    machine.done("install", "claude", "--dry-run", "--scope", scope)
+    machine("doctor")
+    assert machine.everything() == bare
+    machine.done("install", "claude", "--scope", scope)
+    installed = machine.everything()
+    assert machine.findings("Claude Code")[0][0] == "ok"
+    machine.done("install", "claude", "--dry-run", "--scope", scope)
+    machine.done("install", "claude", "--uninstall", "--dry-run", "--scope", scope)
+    assert machine.everything() == installed
+
+
 def test_install_twice_and_uninstall(machine: Machine) -> None:
     machine.done("install", "claude")
     said = json.loads(settings(machine).read_text())

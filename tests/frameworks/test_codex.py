@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.frameworks.real_agents import Codex, slots
+from tests.frameworks.real_agents import Codex, parts, slots
 from tests.support.coding_agent import until
 from tests.support.folder import short_lived_folder
 from tests.support.stub_model import Reply, ToolCall, Usage, call, say
 from tracecraft import Session
+from tracecraft.integrations.toolbox import TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from tests.support.stub_model import Request, StubModel
 
 pytest.importorskip("codex_cli_bin")
+
+PATIENT = {"mcp_optional_startup_grace_ms": 60_000}
+"""How long Codex waits at most for the tools before its first request; how busy this machine is must not decide it."""
 
 
 @pytest.fixture
@@ -94,6 +99,43 @@ def test_a_session_with_mail_a_held_file_and_a_claim(
     assert (task.record.state, task.record.owner) == ("done", "alice")
 
 
+def test_what_was_refused_is_an_error_of_the_run_with_the_reason(
+    model: StubModel, codex: Callable[[str], Codex], bob: Session, recorded: Recorded
+) -> None:
+    alice = codex("alice")
+    alice.options |= PATIENT
+    bob.reservations.reserve("held.txt", folder=alice.work)
+    patch = "apply_patch <<'EOF'\n*** Begin Patch\n*** Add File: held.txt\n+x\n*** End Patch\nEOF\n"
+    model.answer(shell(alice, patch), tool("claim", task="T"), shell(alice, "true"), say("done"))
+    with bob.claim("T"):
+        alice("go on")
+    blocked, refused, fine = recorded().of_kind("tool_call")
+    assert [blocked.status, refused.status, fine.status] == ["error", "error", "ok"]
+    assert (blocked.error or "").startswith("ToolError: held.txt is reserved by the agent bob (held.txt, since ")
+    assert "apply_patch" not in (blocked.error or "")
+    assert (refused.error or "").startswith("ToolError: claim refused: bob holds T since ")
+
+
+def test_the_command_that_a_notice_names_works_in_its_shell(
+    model: StubModel, codex: Callable[[str], Codex], bob: Session
+) -> None:
+    alice = codex("alice")
+    (alice.home / ".bash_profile").write_text("PATH=/usr/bin:/bin\n")  # as the profile of many a system has it
+
+    def with_mail(_: Request) -> Reply:
+        bob.send("alice", "hello")
+        return shell(alice, "true")
+
+    def reads(request: Request) -> Reply:
+        said = next(text for _, text in parts(request) if "1 unread message" in text)
+        (command,) = re.findall("or '([^']+ inbox)'", said)
+        return call("exec_command", {"cmd": command}, Usage(input=100, output=10))
+
+    model.answer(with_mail, reads, say("done"))
+    alice("go on")
+    assert slots(last(model), "  > hello") == {"function_call_output"}
+
+
 def test_the_task_of_a_killed_session_is_taken_over_by_another(
     model: StubModel, codex: Callable[[str], Codex], bob: Session, recorded: Recorded
 ) -> None:
@@ -149,18 +191,16 @@ def test_no_relay_is_made_for_a_sandbox_with_a_network(model: StubModel, codex: 
     assert not (alice.work / ".tracecraft").exists()
 
 
+def tool(name: str, **arguments: object) -> Reply:
+    """A call of the plugin's MCP server."""
+    return call(name, arguments, Usage(input=100, output=10), namespace="mcp__tracecraft")
+
+
 def test_the_mcp_server_of_a_session_is_the_same_agent_and_its_claims_live_as_long(
     model: StubModel, codex: Callable[[str], Codex], bob: Session
 ) -> None:
     alice = codex("alice")
-
-    def tool(name: str, **arguments: object) -> Reply:
-        return call(name, arguments, Usage(input=100, output=10), namespace="mcp__tracecraft")
-
-    server = {"command": f"{alice.home}/bin/tracecraft", "args": ["mcp"], "env_vars": ["XDG_STATE_HOME", "TMPDIR"]}
-    # `required`: this model asks within milliseconds, before any server of Python's is ready.
-    for name, value in {**server, "required": True, "default_tools_approval_mode": "approve"}.items():
-        alice.options[f"mcp_servers.tracecraft.{name}"] = value
+    alice.options |= PATIENT
     model.answer(tool("whoami"), tool("claim", task="T"), say("done"), say("bye"))
     alice("go on")
     assert slots(last(model), "codex-") >= {"function_call_output"}
@@ -169,3 +209,36 @@ def test_the_mcp_server_of_a_session_is_the_same_agent_and_its_claims_live_as_lo
     assert task is not None
     assert task.record.handoff is not None
     assert task.record.handoff.note == "given back: alice ended its session"
+
+
+CALLS: list[tuple[str, dict[str, object], str]] = [
+    ("whoami", {}, '"agent":"alice"'),
+    ("agents", {}, '"agent":"bob"'),
+    ("add_task", {"task": "T"}, '"state":"open"'),
+    ("claim", {"task": "T"}, '"attempt":1'),
+    ("tasks", {}, '"owner":"alice"'),
+    ("complete", {"task": "T", "note": "it works"}, '"state":"done"'),
+    ("wait", {"tasks": ["T"], "message": False}, '"note":"it works"'),
+    ("send", {"to": "bob", "text": "hello"}, '"to":"bob"'),
+    ("inbox", {}, '"messages":[]'),
+    ("memory_set", {"key": "k", "value": 1}, '"revision":1'),
+    ("memory_get", {"key": "k"}, '"value":1'),
+    ("memory_list", {}, '"key":"k"'),
+    ("reserve", {"files": ["src/**"]}, '"reserved":["src/**"]'),
+    ("release", {"files": ["src/**"]}, '"released":["src/**"]'),
+    ("log", {"metrics": {"loss": 0.5}}, '"logged":["metrics"]'),
+    ("runs", {}, '"metrics":{"loss":0.5}'),
+]
+
+
+def test_every_tool_works_in_the_first_turn_with_nobody_to_approve_it(
+    model: StubModel, codex: Callable[[str], Codex], bob: Session
+) -> None:
+    alice = codex("alice")
+    alice.options |= PATIENT
+    model.answer(*(tool(name, **arguments) for name, arguments, _ in CALLS), say("done"))
+    alice("go on")
+    first, end = model.requests[0], last(model)
+    assert {named.name for named in TOOLS} <= set(first.tools)
+    assert [name for name, *_ in sorted(CALLS)] == sorted(named.name for named in TOOLS)
+    assert [expected for (*_, expected), said in zip(CALLS, end.results, strict=True) if expected not in said] == []

@@ -98,6 +98,31 @@ def test_nothing_is_trusted_by_an_install_and_doctor_says_so(machine: Machine) -
     assert machine.findings("Codex")[1] == ("ok", "trusts all 6 hooks", None)
 
 
+def test_doctor_says_when_the_shell_of_codex_does_not_find_tracecraft(machine: Machine) -> None:
+    assert machine.findings("Codex shell") == []
+    machine.done("install", "codex")
+    ((level, message, fix),) = machine.findings("Codex shell")
+    assert level == "warn"
+    assert str(machine.data / "bin" / "tracecraft") in message
+    assert fix is not None
+    machine.run("sh", "-c", fix)
+    assert machine.findings("Codex shell") == []
+
+
+def test_a_dry_run_and_a_doctor_leave_the_home_byte_for_byte_as_it_was(machine: Machine) -> None:
+    bare = machine.everything()
+    machine.done("install", "codex", "--dry-run")
+    machine("doctor")
+    assert machine.everything() == bare
+    machine.done("install", "codex")
+    trust(machine)
+    installed = machine.everything()
+    assert machine.findings("Codex")[1][0] == "ok"
+    machine.done("install", "codex", "--dry-run")
+    machine.done("install", "codex", "--uninstall", "--dry-run")
+    assert machine.everything() == installed
+
+
 def test_trust_outlives_a_new_version_and_another_environment(machine: Machine) -> None:
     machine.done("install", "codex")
     trust(machine)

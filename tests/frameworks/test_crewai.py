@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tracecraft
+from tests.frameworks.our_tools import assert_left, assert_refusals, script_claim, script_refusals
 from tests.frameworks.page import run_page
 from tests.support.stub_model import Usage, call, fail, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.frameworks.recorded_run import Recorded
     from tests.frameworks.truth import Truth
-    from tests.support.cli import CommandLine
-    from tests.support.gate import Gate
     from tests.support.stub_model import StubModel
 
 OFFLINE = {
@@ -460,13 +459,12 @@ def test_what_crewai_tells_again_is_not_counted_again(model: StubModel, truth: T
 
 
 def test_without_a_bus_the_crew_does_the_same_and_its_run_arrives_later(
-    model: StubModel, truth: Truth, gate: Gate, cli: CommandLine, recorded: Recorded
+    model: StubModel, truth: Truth, deliver: Callable[[], None], recorded: Recorded
 ) -> None:
     agents, tasks = two_at_work(model)
     crew = Crew(name="papers", agents=agents, tasks=tasks, callbacks=[TracecraftCallback()])
     assert crew.kickoff().raw == "all done"
-    gate.open()
-    cli("spool", "flush")
+    deliver()
     run = recorded()
     assert run.outline() == TREE
     assert run.tokens == truth.tokens
@@ -498,6 +496,16 @@ def test_agents_coordinate_with_tools_whose_answers_are_never_kept(
     assert recorded.mark(memory[0].revision) == f"{run.detail.row.run}/{run.step('tracecraft_memory_set').id}"
 
 
+def test_a_refused_tool_of_ours_is_an_error_of_its_step(
+    model: StubModel, recorded: Recorded, boss: tracecraft.Session
+) -> None:
+    script_refusals(model)
+    who = agent(gpt(model), "Worker", *tools("Worker"))
+    TracecraftCallback()
+    Crew(name="team", agents=[who], tasks=[task(who, "work")]).kickoff()
+    assert_refusals(recorded())
+
+
 LATE = """
 import asyncio, time
 from crewai import LLM, Agent, Crew, Task
@@ -525,10 +533,14 @@ def test_a_program_that_ends_right_after_its_crew_has_ended_its_run(model: StubM
     assert run.outline() == ["task papers (tester)", "  task work (Worker)", "    llm gpt-4o (Worker)"]
 
 
-def test_the_page_runs_as_it_stands(model: StubModel, recorded: Recorded) -> None:
+def test_the_page_runs_as_it_stands(model: StubModel, recorded: Recorded, boss: tracecraft.Session) -> None:
+    script_claim(model)
     model.answer(say("3"), call("tracecraft_whoami"), say("done"))
     first, _ = run_page("crewai")
     assert first.splitlines()[-1] == "3"
     papers, crew = recorded.runs(2)
     assert (papers.name, papers.status, crew.name, crew.status) == ("papers", "finished", "crew", "finished")
-    assert json.loads(crew.step("tracecraft_whoami").output)["agent"] == "worker"
+    assert (
+        json.loads(crew.step("tracecraft_whoami").output)["agent"] == crew.step("tracecraft_whoami").agent == "Worker"
+    )
+    assert_left(boss, "Worker")

@@ -17,17 +17,16 @@ import pytest
 pytest.importorskip("hermes_cli")
 
 import tracecraft
+from tests.frameworks.our_tools import assert_left, assert_refusals, script_refusals
 from tests.support.stub_model import Reply, Usage, call, fail, say
 from tracecraft.integrations.hermes.post import Post
 from tracecraft.integrations.toolbox import Toolbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.frameworks.recorded_run import Recorded
     from tests.frameworks.truth import Truth
-    from tests.support.cli import CommandLine
-    from tests.support.gate import Gate
     from tests.support.stub_model import Request, StubModel
 
 MODEL: Final = "gpt-4o"
@@ -232,6 +231,15 @@ def test_a_session_with_a_team_registered_twice_is_recorded_once(
     assert recorded.mark(written.revision) == f"{run.detail.row.run}/{run.step('tracecraft_memory_set').id}"
 
 
+def test_a_refused_tool_of_ours_is_an_error_of_its_step(
+    hermes: Hermes, model: StubModel, recorded: Recorded, boss: tracecraft.Session
+) -> None:
+    script_refusals(model)
+    assert "done" in hermes("go")
+    assert_refusals(recorded())
+    assert_left(boss, "tester")
+
+
 def test_mail_goes_to_the_model_with_a_tool_s_result_and_is_acknowledged_then(
     hermes: Hermes, model: StubModel, recorded: Recorded, project: str
 ) -> None:
@@ -354,12 +362,11 @@ def test_an_interrupted_session_is_killed(hermes: Hermes, model: StubModel, reco
 
 
 def test_without_a_bus_the_answer_is_the_same_and_the_run_arrives_later(
-    hermes: Hermes, model: StubModel, truth: Truth, recorded: Recorded, gate: Gate, bus: str, cli: CommandLine
+    hermes: Hermes, model: StubModel, truth: Truth, recorded: Recorded, deliver: Callable[[], None]
 ) -> None:
     model.answer(call("tracecraft_claim", {"task": "S1.parse"}, ONE), say("it is 3", ONE))
     assert "it is 3" in hermes("1 + 2?")
-    gate.open()
-    assert cli("spool", "flush", env={"TRACECRAFT_SERVER": bus}).returncode == 0
+    deliver()
     run = recorded()
     assert run.outline() == [
         "task hermes (tester)",

@@ -19,15 +19,16 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
 import tracecraft
+from tests.frameworks.our_tools import assert_left, assert_refusals, script_claim, script_refusals
 from tests.frameworks.page import run_page
 from tests.support.stub_model import Usage, call, fail, say
 from tracecraft.integrations.langgraph import TracecraftTracer, tools
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.frameworks.recorded_run import Recorded
     from tests.frameworks.truth import Truth
-    from tests.support.cli import CommandLine
-    from tests.support.gate import Gate
     from tests.support.stub_model import StubModel
 
 MODEL = "gpt-4o"
@@ -274,21 +275,40 @@ def test_agents_coordinate_with_our_tools(model: StubModel, recorded: Recorded, 
     ]
 
 
+def test_a_refused_tool_of_ours_is_an_error_of_its_step(
+    model: StubModel, recorded: Recorded, boss: tracecraft.Session
+) -> None:
+    script_refusals(model)
+    app = create_agent(ChatOpenAI(model=MODEL), tools(agent="researcher"), name="researcher")
+    app.invoke({"messages": [("user", "go")]}, config={"callbacks": [TracecraftTracer()]})
+    assert_refusals(recorded())
+
+
+async def test_a_refused_tool_of_ours_is_an_error_of_its_step_with_asyncio(
+    model: StubModel, recorded: Recorded, boss: tracecraft.Session
+) -> None:
+    script_refusals(model)
+    app = create_agent(ChatOpenAI(model=MODEL), tools(agent="researcher"), name="researcher")
+    await app.ainvoke({"messages": [("user", "go")]}, config={"callbacks": [TracecraftTracer()]})
+    assert_refusals(await asyncio.to_thread(recorded))
+
+
 def test_without_a_bus_the_graph_is_the_same_and_the_run_arrives_later(
-    model: StubModel, truth: Truth, recorded: Recorded, gate: Gate, cli: CommandLine
+    model: StubModel, truth: Truth, recorded: Recorded, deliver: Callable[[], None]
 ) -> None:
     script(model)
     began = time.monotonic()
     answer = team().invoke({"messages": [("user", "1 + 2?")]}, config={"callbacks": [TracecraftTracer()]})
     assert answer["messages"][-1].content == "it is 3"
     assert time.monotonic() - began < 30
-    gate.open()
-    assert cli("spool", "flush").returncode == 0
+    deliver()
     check(recorded(), truth)
 
 
-def test_the_programs_of_the_page_run(model: StubModel, recorded: Recorded) -> None:
+def test_the_programs_of_the_page_run(model: StubModel, recorded: Recorded, boss: tracecraft.Session) -> None:
+    script_claim(model)
     model.answer(say("3", Usage(input=1, output=1)), forever=True)
     printed = run_page("langgraph")
     assert printed[0] == "3\n"
     assert [run.name for run in recorded.runs(2)] == ["adder", "researcher"]
+    assert_left(boss, "researcher")

@@ -27,17 +27,16 @@ from openai import AsyncOpenAI
 from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 
 import tracecraft
+from tests.frameworks.our_tools import assert_left, assert_refusals, script_claim, script_refusals
 from tests.frameworks.page import run_page
 from tests.support.stub_model import Usage, call, fail, say
 from tracecraft.integrations.openai_agents import TracecraftProcessor, tools
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.frameworks.recorded_run import Recorded, RecordedRun
     from tests.frameworks.truth import Truth
-    from tests.support.cli import CommandLine
-    from tests.support.gate import Gate
     from tests.support.stub_model import StubModel
 
 MODEL = "gpt-4o"
@@ -230,19 +229,27 @@ async def test_agents_coordinate_with_our_tools(model: StubModel, recorded: Reco
     assert "not a name" in str(run.of_kind("tool_call")[-1].output)
 
 
+async def test_a_refused_tool_of_ours_is_an_error_of_its_step(
+    model: StubModel, recorded: Recorded, boss: tracecraft.Session
+) -> None:
+    script_refusals(model)
+    await Runner.run(Agent(name="researcher", model=MODEL, tools=tools(agent="researcher")), "go")
+    assert_refusals(await asyncio.to_thread(recorded))
+
+
 async def test_without_a_bus_the_agents_are_the_same_and_the_run_arrives_later(
-    model: StubModel, truth: Truth, recorded: Recorded, gate: Gate, cli: CommandLine
+    model: StubModel, truth: Truth, recorded: Recorded, deliver: Callable[[], None]
 ) -> None:
     script(model)
     result = await Runner.run(team(), "1 + 2?", run_config=config())
     assert result.final_output == "it is 3"
-    gate.open()
-    flushed = await asyncio.to_thread(cli, "spool", "flush")
-    assert flushed.returncode == 0
+    await asyncio.to_thread(deliver)
     check(await asyncio.to_thread(recorded), truth)
 
 
-def test_the_programs_of_the_page_run(model: StubModel, recorded: Recorded) -> None:
+def test_the_programs_of_the_page_run(model: StubModel, recorded: Recorded, boss: tracecraft.Session) -> None:
+    script_claim(model)
     model.answer(say("3", ONE), forever=True)
     assert run_page("openai-agents")[0] == "3\n"
     assert [run.name for run in recorded.runs(2)] == ["Agent workflow", "Agent workflow"]
+    assert_left(boss, "researcher")

@@ -13,17 +13,16 @@ pytest.importorskip("pydantic_ai")
 from pydantic_ai import Agent, ModelRetry, RunContext
 
 import tracecraft
+from tests.frameworks.our_tools import assert_left, assert_refusals, script_claim, script_refusals
 from tests.frameworks.page import run_page
 from tests.support.stub_model import Usage, call, fail, say
 from tracecraft.integrations.pydantic_ai import Tracecraft, tools
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.frameworks.recorded_run import Recorded, RecordedRun
     from tests.frameworks.truth import Truth
-    from tests.support.cli import CommandLine
-    from tests.support.gate import Gate
     from tests.support.stub_model import StubModel
 
 MODEL = "gpt-4o"
@@ -212,17 +211,29 @@ def test_agents_coordinate_with_our_tools(model: StubModel, recorded: Recorded, 
     assert "not a name" in str(run.of_kind("tool_call")[-1].output)
 
 
+def test_a_refused_tool_of_ours_is_an_error_of_its_step(
+    model: StubModel, recorded: Recorded, boss: tracecraft.Session
+) -> None:
+    script_refusals(model)
+    agent: Agent[Any, str] = Agent(
+        f"openai:{MODEL}", name="researcher", tools=tools(agent="researcher"), capabilities=[Tracecraft()]
+    )
+    agent.run_sync("go")
+    assert_refusals(recorded())
+
+
 def test_without_a_bus_the_agents_are_the_same_and_the_run_arrives_later(
-    model: StubModel, truth: Truth, recorded: Recorded, gate: Gate, cli: CommandLine
+    model: StubModel, truth: Truth, recorded: Recorded, deliver: Callable[[], None]
 ) -> None:
     script(model)
     assert team().run_sync("1 + 2?").output == "it is 3"
-    gate.open()
-    assert cli("spool", "flush").returncode == 0
+    deliver()
     check(recorded(), truth)
 
 
-def test_the_programs_of_the_page_run(model: StubModel, recorded: Recorded) -> None:
+def test_the_programs_of_the_page_run(model: StubModel, recorded: Recorded, boss: tracecraft.Session) -> None:
+    script_claim(model)
     model.answer(say("3", ONE), forever=True)
     assert run_page("pydantic-ai")[0] == "3\n"
     assert [run.name for run in recorded.runs(2)] == ["adder", "researcher"]
+    assert_left(boss, "researcher")

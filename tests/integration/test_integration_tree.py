@@ -59,6 +59,21 @@ def by_name(session: Session, run: str) -> dict[str, StepRow]:
     return {step.name: step for step in session.runs.steps(run)}
 
 
+@pytest.mark.parametrize("tokens", [-3, float("nan"), "many"], ids=str)
+def test_a_step_ends_though_its_token_counts_cannot_be(
+    session: Session, tokens: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    tree = Tree("crew", session=session)
+    tree.begin_run("r", "ask")
+    tree.begin("l", "r", "gpt-x", "llm")
+    tree.usage("l", {"input_tokens": tokens, "output_tokens": 1})
+    tree.end("l", output="an answer")
+    tree.end_run("r")
+    found = by_name(session, only_run(session).run)["gpt-x"]
+    assert (found.status, found.output) == ("ok", "an answer")
+    assert "a whole number of tokens" in caplog.text
+
+
 def test_a_framework_s_ids_become_a_tree(session: Session) -> None:
     tree = Tree("crew", session=session, tags={"team": "a"})
     tree.begin_run("r", "write a paper", input={"topic": "clocks"}, params={"n": 2})

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
+from tests.support.said import bodies, log_of
 from tracecraft import AsyncSession, Session, claims
 from tracecraft.integrations.toolbox import TOOLS, Toolbox, ToolProblem
+from tracecraft.unread import MOST
 from tracecraft_core import subjects
 from tracecraft_core.bodies import Handoff
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
+    from tracecraft_core.run_events import StepKind
     from tracecraft_stack.nats_server import NatsServer
 
 RESULTS = {tool.name: tool.result for tool in TOOLS}
@@ -213,6 +216,28 @@ async def test_unread_mail_is_told_with_every_result_until_it_is_read_also_mail_
     assert "notices" not in await b.call("memory_list")  # its own broadcast
 
 
+async def test_of_more_mail_than_is_remembered_the_rest_is_told_of_when_half_is_read(
+    box: Callable[..., Toolbox],
+) -> None:
+    a, b = box("a"), box("b")
+    await a.call("whoami")
+    await asyncio.gather(*(b.call("send", {"to": "a", "text": str(number)}) for number in range(MOST + 20)))
+    await _notice(a, f"{MOST} unread messages or more from b: read with inbox()")
+    assert len((await a.call("inbox", {"limit": 20}))["messages"]) == 20
+    await b.call("send", {"to": "a", "text": "newer than those that are not remembered"})
+    await _notice(a, f"{MOST - 20} unread messages or more from b: read with inbox()")
+    for _ in range(MOST // 2 // 20):
+        assert len((await a.call("inbox", {"limit": 20}))["messages"]) == 20
+    await _notice(a, f"{MOST // 2 + 1} unread messages from b: read with inbox()")
+
+
+async def _notice(box: Toolbox, wanted: str) -> None:
+    """Call until this is what the agent should know."""
+    async with asyncio.timeout(30):
+        while (await box.call("memory_list")).get("notices") != [wanted]:
+            pass
+
+
 async def test_a_wait_ends_with_what_happened(box: Callable[..., Toolbox], nats: NatsServer, project: str) -> None:
     a, b = box("a"), box("b")
     await b.call("claim", {"task": "S1"})
@@ -275,6 +300,41 @@ async def test_logging_goes_into_the_run_around_the_call(
             assert (ended["run"], ended["status"], ended.get("waiting", 0)) == (inner["run"], "failed", 0)
         found = [stored.subject.split(".")[-1] for stored in await _events(session, run.id)]
         assert {"started", "metric", "tag", "ended"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("step", "kind", "tasks", "error"),
+    [
+        pytest.param("tracecraft_claim", "tool_call", ["S1"], ("held", "claim refused: boss holds S1"), id="held"),
+        pytest.param(
+            "tracecraft_claim", "tool_call", [7], ("invalid_arguments", "claim: Expected `str`"), id="invalid"
+        ),
+        pytest.param("tracecraft_claim", "tool_call", ["S1", "S2"], None, id="tried-again"),
+        pytest.param("book_a_room", "tool_call", ["S1"], None, id="in-a-tool-of-the-program"),
+        pytest.param("tracecraft_claim", "task", ["S1"], None, id="in-no-tool"),
+    ],
+)
+async def test_a_refused_call_is_the_error_of_its_own_step_only(
+    nats: NatsServer,
+    project: str,
+    box: Callable[..., Toolbox],
+    step: str,
+    kind: StepKind,
+    tasks: list[Any],
+    error: tuple[str, str] | None,
+) -> None:
+    a = box("a")
+    async with AsyncSession(server=nats.url, project=project, agent="boss") as boss, boss.claim("S1"):
+        async with boss.run("a run") as run:
+            with run.step(step, kind):
+                for task in tasks:
+                    await a.answer("claim", {"task": task})
+        (ended,) = bodies(await log_of(boss), "step.ended")
+    assert ended.get("status", "ok") == ("ok" if error is None else "error")
+    found = ended.get("error", {"type": "", "message": ""})
+    code, words = error or ("", "")
+    assert found["type"] == code
+    assert found["message"].startswith(words)
 
 
 async def test_a_run_that_nobody_has_begun_is_not_begun_by_its_name(

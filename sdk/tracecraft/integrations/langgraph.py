@@ -15,6 +15,7 @@ from tracecraft.integrations.closing import flush
 from tracecraft.integrations.extras import needs
 from tracecraft.integrations.guard import guarded
 from tracecraft.integrations.tree import Tree, failed
+from tracecraft.recording.place import enter, step_out
 
 with needs("langgraph"):
     from langchain_core.tools import StructuredTool
@@ -150,7 +151,7 @@ class TracecraftTracer(Handler):
             if Command is None or not isinstance(command, Command) or step is None:
                 continue
             for target in _targets(command.goto):
-                handed = (step._book.run, step.agent_name, target)
+                handed = (step.run_id, step.agent_name, target)
                 if handed not in self._handed:
                     self._handed.add(handed)
                     self._tree.handoff(("handoff", key, target), key, target, note=plain(command.update))
@@ -243,7 +244,7 @@ class TracecraftTracer(Handler):
         self._tree.begin(run_id, parent_run_id, name, "tool_call", agent=agent, input=given)
         step = self._tree.step(run_id)
         if step is not None and not known:
-            step._enter()
+            enter(step)
             self._inside[run_id] = step
 
     @guarded
@@ -261,7 +262,7 @@ class TracecraftTracer(Handler):
     def _leave(self, run_id: UUID, output: Any, error: Any) -> None:
         step = self._inside.pop(run_id, None)
         if step is not None:
-            step._step_out()
+            step_out(step)
         shown = {} if output is None else {"output": output}
         self._tree.end(run_id, error=error, **shown)
         self._end_run((run_id, "root"), error=error)

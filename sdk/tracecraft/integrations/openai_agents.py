@@ -16,6 +16,7 @@ from tracecraft.integrations.closing import flush
 from tracecraft.integrations.extras import needs
 from tracecraft.integrations.guard import guarded
 from tracecraft.integrations.tree import NOTHING, Tree, failed
+from tracecraft.recording.place import enter, step_out
 
 with needs("openai-agents"):
     from agents import FunctionTool
@@ -107,7 +108,7 @@ class TracecraftProcessor(TracingProcessor):
         self._tree.begin(key, parent, data.name, "tool_call")
         step = self._tree.step(key)
         if step is not None and not known:
-            step._enter()
+            enter(step)
             self._inside[key] = step
 
     @guarded
@@ -116,7 +117,7 @@ class TracecraftProcessor(TracingProcessor):
         key, data, error = span.span_id, span.span_data, _failure(span.error)
         step = self._inside.pop(key, None)
         if step is not None:
-            step._step_out()
+            step_out(step)
         turn = self._turns.pop(key, "")
         if data.type in MODELS:
             self._end_model(span, error, turn)

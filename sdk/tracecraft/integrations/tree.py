@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft.integrations import closing
 from tracecraft.integrations.actors import Actors
+from tracecraft.recording.agent import record_end
 from tracecraft.recording.place import inside
 from tracecraft.recording.run import current_run
-from tracecraft.recording.step import LONGEST_NAME, Step
+from tracecraft.recording.step import LONGEST_NAME, step_of
+from tracecraft_core.errors import UsageError
 from tracecraft_core.run_events import Failure
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from tracecraft.recording.agent import AsyncRunAgent, RunAgent
     from tracecraft.recording.run import AsyncRun, Run
+    from tracecraft.recording.step import Step
     from tracecraft.session import Session
     from tracecraft_core.run_events import EndStatus, StepKind
 
@@ -132,8 +135,8 @@ class Tree:
                 return
             work = self._work(_name(name), params, tags, time)
             work.open += 1
-            who = work.run._book.agent if agent is None else self._known(work, agent, None, None, time)
-            self._add(key, work, Step(work.run._book, who, _name(name), "task"), who, None, input, time)
+            who = work.run.agent_name if agent is None else self._known(work, agent, None, None, time)
+            self._add(key, work, step_of(work.run, who, _name(name), "task"), who, None, input, time)
 
     def end_run(
         self,
@@ -174,7 +177,7 @@ class Tree:
 
     def _forget(self, work: _Work, time: float | None) -> None:
         for agent in work.agents.values():
-            agent._end(None, time)
+            record_end(agent, time=time)
         for known in work.ids:
             self._nodes.pop(known, None)
         del self._works[work.run.id]
@@ -242,8 +245,7 @@ class Tree:
                 return
             who = outer.agent if agent is None else self._known(outer.work, agent, model, None, time)
             model = model or outer.model
-            book = outer.work.run._book
-            step = Step(book, who, _name(name), kind, task=task, parent=outer.step, model=model)
+            step = step_of(outer.work.run, who, _name(name), kind, task=task, parent=outer.step, model=model)
             self._add(key, outer.work, step, who, model, input, time)
 
     def end(
@@ -266,10 +268,17 @@ class Tree:
         node.step.end(error, time=time)
 
     def usage(self, key: Hashable, usage: Any = None, **numbers: Any) -> None:
-        """What the model call of a step that has not ended used; see `Scope.log_usage`."""
+        """What the model call of a step that has not ended used; see `Scope.log_usage`.
+
+        Numbers that cannot be are passed over with a warning: the step is still to be ended.
+        """
         node = self._nodes.get(key)
-        if node is not None and not node.step.over:
+        if node is None or node.step.over:
+            return
+        try:
             node.step.log_usage(usage, **numbers)
+        except UsageError as error:
+            logger.warning("what a model call used is not recorded: %s", error)
 
     def handoff(
         self,

@@ -14,6 +14,7 @@ import msgspec
 
 from tracecraft.recording.failure import reported
 from tracecraft.recording.logbook import moment, now
+from tracecraft.recording.place import enter, leave
 from tracecraft.recording.scope import Scope
 from tracecraft.recording.step import Step
 from tracecraft_core import names
@@ -178,12 +179,12 @@ class RunAgent(_Agent[BlockingSession]):
 
     def __enter__(self) -> RunAgent:
         self.start()
-        self._enter()
+        enter(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.end(error)
-        self._leave()
+        leave(self)
 
 
 class AsyncRunAgent(_Agent[CoroutineSession]):
@@ -235,7 +236,7 @@ class AsyncRunAgent(_Agent[CoroutineSession]):
 
     async def __aenter__(self) -> AsyncRunAgent:
         self.start()
-        self._enter()
+        enter(self)
         return self
 
     async def __aexit__(
@@ -244,7 +245,12 @@ class AsyncRunAgent(_Agent[CoroutineSession]):
         try:
             await self.end(error)
         finally:
-            self._leave()
+            leave(self)
+
+
+def record_end(agent: RunAgent | AsyncRunAgent, *, time: float | None = None) -> None:
+    """Record that the part of an agent is over that never went on the bus, whichever face it has."""
+    agent._end(None, time)
 
 
 def _handoff(

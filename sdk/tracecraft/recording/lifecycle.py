@@ -133,8 +133,9 @@ class Lifecycle:
         error: BaseException | Failure | None = None,
         status: EndStatus | None = None,
         time: float | None = None,
+        patience: float | None = None,
     ) -> Flushed:
-        """Record the last event, wait up to the plan's patience for all of it."""
+        """Record the last event, wait up to ``patience`` seconds (default: the plan's) for all of it."""
         with self._lock:
             recorder, summary = self._recorder, self.summary
         if recorder is None:
@@ -147,7 +148,7 @@ class Lifecycle:
             self._sampler.stop()
         final = self._last_event(recorder, error, status, moment(time))
         self.book.end()
-        self.summary = recorder.close(final, timeout=self.plan.patience_s)
+        self.summary = recorder.close(final, timeout=self.plan.patience_s if patience is None else patience)
         return self.summary
 
     def _last_event(

@@ -49,30 +49,34 @@ class Place:
         self._outer_trace: str | None = None
         self._outer_settle: Callable[[], Awaitable[None]] | None = None
 
-    def _enter(self) -> None:
-        self._outer = PLACE.get()
-        self._outer_mark, self._outer_settle, self._outer_trace = RUN.get(), SETTLE.get(), TRACE.get()
-        _set(self, self.mark, self._trace, self._book.settle)
-
     @property
     def _trace(self) -> str | None:
         """W3C trace context of a step."""
         return str(TraceParent(self._book.trace, self.step_id)) if self.step_id else None
 
-    def _leave(self) -> None:
-        """Be over, and no longer inside."""
-        self.over = True
-        self._step_out()
 
-    def _step_out(self) -> None:
-        """Be no longer inside; blocks that end in another order than they began, or elsewhere, do no harm."""
-        if PLACE.get() is not self:
-            return
-        outer, mark, settle, trace = self._outer, self._outer_mark, self._outer_settle, self._outer_trace
-        while outer is not None and outer.over:
-            mark, settle, trace = outer._outer_mark, outer._outer_settle, outer._outer_trace
-            outer = outer._outer
-        _set(outer, mark, trace, settle)
+def enter(place: Place) -> None:
+    """Be inside of a place from now on."""
+    place._outer = PLACE.get()
+    place._outer_mark, place._outer_settle, place._outer_trace = RUN.get(), SETTLE.get(), TRACE.get()
+    _set(place, place.mark, place._trace, place._book.settle)
+
+
+def leave(place: Place) -> None:
+    """The place is over, and nobody is inside of it any more."""
+    place.over = True
+    step_out(place)
+
+
+def step_out(place: Place) -> None:
+    """Be no longer inside; blocks that end in another order than they began, or elsewhere, do no harm."""
+    if PLACE.get() is not place:
+        return
+    outer, mark, settle, trace = place._outer, place._outer_mark, place._outer_settle, place._outer_trace
+    while outer is not None and outer.over:
+        mark, settle, trace = outer._outer_mark, outer._outer_settle, outer._outer_trace
+        outer = outer._outer
+    _set(outer, mark, trace, settle)
 
 
 @contextmanager

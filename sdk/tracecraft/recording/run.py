@@ -8,7 +8,7 @@ from tracecraft.loop import in_thread
 from tracecraft.recording.agent import AsyncRunAgent, RunAgent
 from tracecraft.recording.lifecycle import Lifecycle
 from tracecraft.recording.logbook import now
-from tracecraft.recording.place import PLACE
+from tracecraft.recording.place import PLACE, enter, leave
 from tracecraft.recording.plan import plan
 from tracecraft.recording.scope import Scope
 from tracecraft.recording.step import Step, current_step
@@ -107,7 +107,7 @@ class _Run(Scope):
     def _begin(self) -> None:
         self._life.begin()
         self._book.owner = self
-        self._enter()
+        enter(self)
 
 
 class Run(_Run):
@@ -157,7 +157,7 @@ class Run(_Run):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._leave()
+        leave(self)
         self.end(error=error)
 
     async def __aenter__(self) -> AsyncRun:
@@ -212,7 +212,7 @@ class AsyncRun(_Run):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._leave()
+        leave(self)
         await self.end(error=error)
 
 
@@ -232,6 +232,17 @@ def make_async(
 ) -> AsyncRun:
     """The same for asyncio."""
     return AsyncRun(_lifecycle(settings, name, options), coroutines)
+
+
+def before_end(run: Run | AsyncRun, call: Callable[[], object]) -> None:
+    """Have something called before the end of a run is recorded (`Lifecycle.before_end`)."""
+    run._life.before_end.append(call)
+
+
+def end_within(run: Run | AsyncRun, status: EndStatus | None, seconds: float) -> None:
+    """`end` in this very thread, for up to so many seconds: at the end of the program there is no other one to ask."""
+    run.over = True
+    run._life.end(status=status, patience=seconds)
 
 
 def _lifecycle(settings: Settings, name: str | None, options: RunOptions) -> Lifecycle:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Literal
 
+    from tracecraft.recording.flushed import Flushed
+
 LONGEST_LINE: Final = 64 * 1024
 """Characters of a log line that are kept; `Scope.log_text` keeps all of a text."""
 LONGEST_NAME: Final = 512
@@ -35,6 +37,11 @@ class Scope(Place):
 
     model: str | None
     """The model that is meant where a usage does not say."""
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run that is logged into."""
+        return self._book.run
 
     def log_metric(self, key: str, value: float, step: int | None = None, *, time: float | None = None) -> None:
         """Log a point of a metric.
@@ -193,6 +200,14 @@ class Scope(Place):
         self._book.writing.upload(
             data, name=name, kind=kind, media_type=media_type, step=self.step_id, agent=self.agent_name
         )
+
+
+async def flush_async(scope: Scope, timeout: float | None) -> Flushed:
+    """Wait up to ``timeout`` seconds, on any event loop, until all that was logged so far is acknowledged.
+
+    For those who do not know which face of a run they log into. Raises `UsageError` outside of the run.
+    """
+    return await scope._book.writing.flush_async(timeout)
 
 
 def _check_call(cause: str, request: str | None, currency: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from tracecraft.recording.failure import reported, succeeded
 from tracecraft.recording.logbook import moment
-from tracecraft.recording.place import PLACE, around
+from tracecraft.recording.place import PLACE, around, enter, leave
 from tracecraft.recording.scope import Scope
 from tracecraft.recording.traceparent import TraceParent
 from tracecraft_core import names
@@ -39,7 +39,7 @@ class Step(Scope):
     outright. Outside of a block, `start` and `end` do what its ends do.
     """
 
-    __slots__ = ("_began", "_began_at", "_parent", "_tags", "kind", "name")
+    __slots__ = ("_began", "_began_at", "_parent", "_refusal", "_tags", "kind", "name")
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class Step(Scope):
         self._began = 0
         self._began_at = 0
         self._tags: dict[str, str] = {}
+        self._refusal: Failure | None = None
         self.model = model
 
     @property
@@ -110,6 +111,7 @@ class Step(Scope):
         """
         if self.over:
             return
+        error = self._refusal or error
         at = moment(time)
         if time is None:
             duration = (clock.perf_counter_ns() - self._began) // 1000 if self._began else 0
@@ -135,12 +137,12 @@ class Step(Scope):
 
     def __enter__(self) -> Step:
         self.start()
-        self._enter()
+        enter(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.end(error)
-        self._leave()
+        leave(self)
 
     async def __aenter__(self) -> Step:
         return self.__enter__()
@@ -169,6 +171,25 @@ class Step(Scope):
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Tag the step; recorded when it ends."""
         self._tags = {**self._tags, **self._book.tags(tags)}
+
+
+def step_of(
+    run: Scope,
+    agent: str,
+    name: str,
+    kind: StepKind = "other",
+    *,
+    task: str | None = None,
+    parent: Step | None = None,
+    model: str | None = None,
+) -> Step:
+    """A step of any agent of a run, for one who tells of what others do."""
+    return Step(run._book, agent, name, kind, task=task, parent=parent, model=model)
+
+
+def refuse(step: Step, refusal: Failure | None) -> None:
+    """Have a step end with this failure, whatever its end is told: its code was refused, and returned words of it."""
+    step._refusal = refusal
 
 
 def _checked(id: object) -> str:

@@ -6,7 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
-from tracecraft.recording.place import PLACE
+from tracecraft.recording.place import PLACE, enter, step_out
 from tracecraft.recording.step import Step
 
 if TYPE_CHECKING:
@@ -195,14 +195,14 @@ class _Inside:
 
     def __enter__(self) -> None:
         if self._step is not None:
-            self._step._enter()
+            enter(self._step)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if self._step is None:
             return
         if self._ends:
             self._step.end(error)
-        self._step._step_out()
+        step_out(self._step)
 
 
 class _Items:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from autogen_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict
 
-from tracecraft.integrations.toolbox import TOOLS, Toolbox
+from tracecraft.integrations.autogen.model_calls import tell_refusal
+from tracecraft.integrations.toolbox import TOOLS, Toolbox, ToolProblem, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,15 @@ class AutoGenTool(BaseTool[Any, Any]):
         schema = {"name": self._verb.long_name, "description": self._verb.description, "strict": False}
         return {**schema, "parameters": self._verb.parameters}
 
+    async def run_json(self, args: Any, cancellation_token: Any, call_id: str | None = None) -> Any:
+        """`run`, as AutoGen calls it. The stream has only the words of a refusal, so its recorder is told of it."""
+        try:
+            return await super().run_json(args, cancellation_token, call_id)
+        except ToolProblem as problem:
+            tell_refusal(call_id, problem)
+            raise
+
     async def run(self, args: Any, cancellation_token: Any) -> str:
         """Call the verb. A refusal is raised: AutoGen tells its words to the model, and that the tool failed."""
         given: Mapping[str, Any] = args.model_dump()
-        return json.dumps(await self._box.call(self._verb.name, given), ensure_ascii=False)
+        return as_text(await self._box.call(self._verb.name, given))

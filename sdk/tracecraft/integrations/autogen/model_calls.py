@@ -23,6 +23,8 @@ from tracecraft.integrations.guard import guarded
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from tracecraft.integrations.toolbox import ToolProblem
+
 MOST_TAKEN: Final = 100
 """Calls that are remembered because a message may still tell of them; a selector's never has one."""
 
@@ -57,6 +59,8 @@ class ModelCalls:
         self._taken: deque[ModelCall] = deque(maxlen=MOST_TAKEN)
         """Before a message told of them, which may still come (agents work at the same time); without what was said."""
         self._begun: dict[str | None, list[tuple[float, Any]]] = {}
+        self.refusals: dict[str, ToolProblem] = {}
+        """Why calls of our own tools were refused, by the id of the call; until a message tells of its end."""
 
     @contextmanager
     def heard(self) -> Iterator[None]:
@@ -143,6 +147,13 @@ class _Ear(logging.Filter):
 
 
 ear: Final = _Ear()
+
+
+def tell_refusal(call_id: str | None, problem: ToolProblem) -> None:
+    """A call of one of our tools was refused, in the stream around it."""
+    calls = _here.get()
+    if calls is not None and call_id:
+        calls.refusals[call_id] = problem
 
 
 def _fitting(calls: Iterable[ModelCall], agent: str, prompt: int, completion: int) -> ModelCall | None:

@@ -10,6 +10,7 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from tracecraft.integrations.toolbox.refusal import failure
 from tracecraft.integrations.tree import NOTHING, Tree, failed
 from tracecraft.recording.usage import read
 from tracecraft_core.errors import UsageError
@@ -92,7 +93,10 @@ class Narration:
     def _ToolCallExecutionEvent(self, message: Any, time: float) -> None:
         for one in message.content:
             asked, to = self._open.pop(one.call_id, (message.source, None))
-            error = failed("ToolError", one.content) if one.is_error else None
+            refusal = self._calls.refusals.pop(one.call_id, None)
+            error = None
+            if one.is_error:
+                error = failed("ToolError", one.content) if refusal is None else failure(refusal)
             tags = {"to": to} if to else None
             self._tree.end((self._run, one.call_id), output=one.content, error=error, tags=tags, time=time)
             if to:

@@ -10,13 +10,12 @@ from claude_agent_sdk import HookMatcher
 from tracecraft.integrations.claude_agent_sdk.follower import FOLLOWERS
 from tracecraft.integrations.guard import guarded
 from tracecraft.recording.run import current_run
-from tracecraft_core import settings
+from tracecraft.session import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tracecraft.session import Session
-    from tracecraft_core.settings import Settings
 
 EVENTS: Final = (
     "UserPromptSubmit",
@@ -55,7 +54,7 @@ def tracecraft_hooks(
 
 @guarded
 def _hear(told: Mapping[str, Any], session: Session | None, agent: str | None) -> None:
-    chosen = _settings(session)
+    chosen = settings_of(session)
     around = current_run()
     follower = FOLLOWERS.follow(
         chosen,
@@ -67,10 +66,3 @@ def _hear(told: Mapping[str, Any], session: Session | None, agent: str | None) -
     follower.poke()
     if told["hook_event_name"] == "Stop":
         follower.stop("finished")
-
-
-def _settings(session: Session | None) -> Settings:
-    from tracecraft import session as sessions
-
-    chosen = session or sessions._default
-    return chosen.settings if chosen is not None else settings.load({})

@@ -176,13 +176,10 @@ class TracecraftSessionStore:
 
 
 async def _open(given: Session | None) -> AsyncSession:
-    from tracecraft import session as sessions
     from tracecraft.async_session import AsyncSession
-    from tracecraft_core import settings
+    from tracecraft.session import settings_of
 
-    default = given or sessions._default
-    chosen = default.settings if default is not None else settings.load({})
-    opened = AsyncSession(resolved=replace(chosen, session=None), mode="oneshot", patience=PATIENCE_S)
+    opened = AsyncSession(resolved=replace(settings_of(given), session=None), mode="oneshot", patience=PATIENCE_S)
     await opened.context.bus.connect()
     try:
         await opened.context.bus.api(f"STREAM.INFO.{session_stream.STREAM}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from crewai.events.event_context import get_current_parent_id
@@ -13,7 +12,7 @@ from crewai.utilities.pydantic_schema_utils import create_model_from_schema
 from pydantic import PrivateAttr
 
 from tracecraft.integrations.crewai.callback import known_tree, wait_for
-from tracecraft.integrations.toolbox import TOOLS, Toolbox, ToolProblem
+from tracecraft.integrations.toolbox import TOOLS, Toolbox, ToolProblem, as_text
 
 if TYPE_CHECKING:
     from tracecraft.integrations.toolbox import Tool
@@ -63,7 +62,7 @@ class CrewTool(BaseTool):
 
     def _call(self, arguments: dict[str, Any]) -> Any:
         try:
-            return json.dumps(self._box.call_blocking(self._verb, arguments), ensure_ascii=False)
+            return as_text(self._box.call_blocking(self._verb, arguments))
         except ToolProblem as problem:
             return ToolFailure(message=str(problem), code=problem.code, retryable=problem.retry, details=problem.facts)
 

@@ -220,7 +220,7 @@ def _output(event: Any) -> Any:
 def _error(event: Any) -> Failure | None:
     failure = getattr(event, "failure", None)
     if failure is not None:  # a tool that returned, and says that it did not do it
-        return failed(failure.reason.value, failure.message)
+        return failed(failure.code or failure.reason.value, failure.message)
     error = getattr(event, "error", None)
     if error is None:
         return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft.integrations import closing
+from tracecraft.recording.run import before_end
 
 if TYPE_CHECKING:
     from tracecraft.integrations.crewai.narration import Narration
@@ -114,7 +115,7 @@ class Order:
         if run is None:
             return
         if run.id not in self._roots.values():
-            run._life.before_end.append(lambda: self.wait_until_over(run.id))
+            before_end(run, lambda: self.wait_until_over(run.id))
         self._roots[key] = run.id
         # After the recorder of the run has registered itself: the last one is called first.
         atexit.unregister(self._at_exit)

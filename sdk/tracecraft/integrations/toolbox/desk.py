@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tracecraft import claims
+from tracecraft import claims, leases
 from tracecraft.integrations.toolbox.letters import Letters
 from tracecraft.integrations.toolbox.tracking import Tracking
 from tracecraft_core.bodies import Handoff
@@ -143,8 +143,15 @@ class Desk:
                 now = await claims.read(self.context, loss.task)
                 if now is not None and now.record.state in SETTLED and self.is_ours(now):
                     return None  # another process of this session has settled it
+                if now is not None and await self._is_alive(now):
+                    return None  # another process of this session has taken it again
                 return str(await claims.lost(self.context, loss.task))
         return str(loss)
+
+    async def _is_alive(self, task: Task) -> bool:
+        """Whether this agent and session holds the task, with a lease."""
+        lease = (await leases.read(self.context, task.id)).lease
+        return lease is not None and lease.nonce == task.record.nonce and self.context.holder.holds(task.record)
 
     # -- the end ------------------------------------------------------------------------------------------------
 

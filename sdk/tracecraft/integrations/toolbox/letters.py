@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft.mail import REDELIVER_S, create_mailbox
+from tracecraft.unread import Unread
 from tracecraft_core import quotation, subjects
 from tracecraft_core.errors import TracecraftError
-from tracecraft_core.pull import Puller, acknowledge, watcher_config
+from tracecraft_core.pull import acknowledge
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Sequence
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REMEMBERED: Final = 200
-"""Unread messages whose senders are remembered."""
 GLANCE_S: Final = 0.5
 """Seconds that a look for unread mail may take: a notice is not worth a wait."""
 NAMED: Final = 5
@@ -41,20 +39,16 @@ class Letters:
         self._session, self._context = session, session.context
         self._fetched: dict[int, InboxMessage] = {}
         """What was returned to a caller and not acknowledged."""
-        self._arrived: deque[tuple[int, str]] = deque(maxlen=REMEMBERED)
-        """Id and sender of messages that were heard of and may be unread."""
-        self._news = asyncio.Event()
+        self._unread = Unread(session.context)
+        """Messages that were heard of and may be unread."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Begin to listen; what waits already is heard of too. Raises what the bus raises."""
         await create_mailbox(self._context, self._context.agent, registered=True)
-        filters = subjects.mailbox_filters(self._context.project, self._context.agent)
-        after = int((await self._info())["delivered"]["stream_seq"])
-        listening, ready = watcher_config(filters, start_seq=after + 1), asyncio.Event()
-        self._spawn(self._listen(listening, ready))
+        self._spawn(self._listen())
         self._spawn(self._keep_working())
-        await ready.wait()
+        await self._unread.loaded.wait()
 
     async def close(self) -> None:
         """Stop listening; what was not acknowledged comes again. Acknowledgements under way get out first."""
@@ -87,7 +81,7 @@ class Letters:
     async def arrival(self, limit: int) -> list[InboxMessage]:
         """Wait for mail, and fetch it."""
         while True:
-            self._news.clear()
+            self._unread.arrived.clear()
             found = await self.fetch(limit)
             if found:
                 return found
@@ -95,7 +89,7 @@ class Letters:
             again = int((await self._info()).get("num_ack_pending", 0)) > len(self._fetched)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REDELIVER_S if again else None):
-                    await self._news.wait()
+                    await self._unread.arrived.wait()
 
     async def unread(self) -> int:
         """How many messages wait."""
@@ -103,23 +97,22 @@ class Letters:
 
     async def notice(self) -> str | None:
         """What to say of unread mail; asks the server only when something has arrived since there was none."""
-        if not self._arrived:
+        if not self._unread.waiting():
             return None
         try:
             async with asyncio.timeout(GLANCE_S):
-                read_to = int((await self._info())["delivered"]["stream_seq"])
+                self._unread.forget(int((await self._info())["delivered"]["stream_seq"]))
         except (TracecraftError, TimeoutError):
             return None
-        while self._arrived and self._arrived[0][0] <= read_to:
-            self._arrived.popleft()
-        if not self._arrived:
+        waiting = self._unread.waiting()
+        if not waiting:
             return None
-        number = len(self._arrived)
-        senders = list(dict.fromkeys(sender for _, sender in self._arrived))
+        number = len(waiting)
+        senders = list(dict.fromkeys(envelope.sender for envelope in waiting))
         named = ", ".join(quotation.oneline(name, 64) for name in senders[:NAMED])
         others = f" and {len(senders) - NAMED} others" if len(senders) > NAMED else ""
         many = f"{number} unread message{'s' if number > 1 else ''}"
-        return f"{many}{' or more' if number == REMEMBERED else ''} from {named}{others}: read with inbox()"
+        return f"{many}{' or more' if self._unread.more else ''} from {named}{others}: read with inbox()"
 
     # -- in the background --------------------------------------------------------------------------------------
 
@@ -128,19 +121,14 @@ class Letters:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _listen(self, config: dict[str, Any], ready: asyncio.Event) -> None:
+    async def _listen(self) -> None:
         try:
-            async with Puller(self._context.bus, subjects.LOG, config) as puller:
-                ready.set()
-                async for delivery in puller:
-                    tokens = delivery.stored.subject.split(".")
-                    if tokens[2] == "msg" or tokens[-1] != self._context.agent:  # not one's own broadcast
-                        self._arrived.append((delivery.stored.seq, tokens[-1]))
-                        self._news.set()
+            while True:
+                await self._unread.watch()
         except TracecraftError as error:
             logger.warning("new mail is not announced any more: %s", error)
         finally:
-            ready.set()
+            self._unread.loaded.set()
 
     async def _keep_working(self) -> None:
         """Keep the server from delivering again what the model has in its hands."""

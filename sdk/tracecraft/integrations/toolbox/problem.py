@@ -76,10 +76,10 @@ def problem_of(error: Exception) -> ToolProblem:
 
 
 def held(error: errors.TaskHeld, session: str | None = None, *, me: str | None = None) -> ToolProblem:
-    """A claim that was refused; ``session`` is the holder's, where it is known."""
+    """A claim that was refused; ``session`` is the holder's, where it is known, and in words only if it is ``me``."""
     since = f" since {clock(error.since)}" if error.since else ""
     left = f", its lease ends in {error.expires_in:.0f} s unless renewed" if error.expires_in is not None else ""
-    who = f"{error.owner} (session {session})" if session else error.owner
+    who = f"{error.owner} (session {session})" if session and error.owner == me else error.owner
     mine = " That is your own name in another session: work there, or wait until its lease ends." * (error.owner == me)
     facts = {"task": error.task, "owner": error.owner, "since": error.since, "expires_in": error.expires_in}
     return ToolProblem(

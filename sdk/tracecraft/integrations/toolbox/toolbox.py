@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from tracecraft.integrations.toolbox import problem
+from tracecraft.integrations.toolbox import parting, problem
 from tracecraft.integrations.toolbox.catalog import ARGUMENTS, NAMES, TOOLS
 from tracecraft.integrations.toolbox.handing import Handing
 from tracecraft.integrations.toolbox.problem import ToolProblem, problem_of
+from tracecraft.integrations.toolbox.refusal import told_to_step
 from tracecraft.integrations.toolbox.tool import PREFIX, decode
 from tracecraft.loop import in_thread, result_of
 from tracecraft_core.errors import TracecraftError
@@ -43,7 +44,8 @@ class Toolbox:
 
     Calls may come from any thread and any event loop, and at the same time: the work is done on the background loop.
     Only with an open `AsyncSession` of the caller's own is it done on the caller's loop, and `call_blocking` refused.
-    While the toolbox is open its agent is online and the claims taken with it are renewed.
+    While the toolbox is open its agent is online and the claims taken with it are renewed. The end of the program
+    closes it, see `close`.
     """
 
     def __init__(
@@ -83,7 +85,8 @@ class Toolbox:
         home, handing = self._home(), Handing()
         work = self._carry_out(name, arguments, handing)
         try:
-            result = await (work if home is None else result_of(home.start(work)))
+            with told_to_step(name):
+                result = await (work if home is None else result_of(home.start(work)))
         except BaseException:
             self._settle(handing, reached=False)
             raise
@@ -94,7 +97,8 @@ class Toolbox:
         """`call`, for code without an event loop. Raises `ToolProblem`."""
         handing = Handing()
         try:
-            result: dict[str, Any] = self._on_background(self._carry_out(name, arguments, handing))
+            with told_to_step(name):
+                result: dict[str, Any] = self._on_background(self._carry_out(name, arguments, handing))
         except BaseException:
             self._settle(handing, reached=False)
             raise
@@ -118,6 +122,8 @@ class Toolbox:
     async def close(self) -> None:
         """Stop renewing, go offline, disconnect; a session that was given stays open. Idempotent.
 
+        The end of the program does it too, for 5 seconds at most, where the work is done on the background loop.
+
         Claims still held are given back when nobody else can hold them: the session is the toolbox's own and has no
         name. Those of a named session stay with it, and lapse unless another process renews them.
         """
@@ -130,6 +136,11 @@ class Toolbox:
     def close_blocking(self) -> None:
         """`close`, for code without an event loop."""
         self._on_background(self._close())
+
+    def leave_runs(self, until: float) -> None:
+        """End what `log` has begun, in this very thread, until this time of the monotonic clock."""
+        if self._desk is not None:
+            self._desk.tracking.leave(until)
 
     async def __aenter__(self) -> Self:
         return self
@@ -236,15 +247,18 @@ class Toolbox:
                 await session.close()
             raise
         self._desk = desk
+        if self._home() is not None:
+            parting.watch(self)
 
     def _session(self) -> AsyncSession:
         from tracecraft.async_session import AsyncSession
+        from tracecraft.session import coroutines_of
 
         if self._given is None:
             found = self._settings()
             self._anonymous = found.session is None
             return AsyncSession(resolved=found, mode=self._mode)
-        return self._given if _is_async(self._given) else cast("Session", self._given)._inner
+        return self._given if _is_async(self._given) else coroutines_of(cast("Session", self._given))
 
     def _settings(self) -> Settings:
         from tracecraft_core import settings
@@ -255,6 +269,7 @@ class Toolbox:
 
     async def _close(self) -> None:
         self._closed = True
+        parting.forget(self)
         desk, self._desk = self._desk, None
         if desk is None or self._pid != os.getpid():  # a forked child leaves its parent's alone
             return

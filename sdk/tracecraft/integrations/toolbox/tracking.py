@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tracecraft.integrations.toolbox import parting
 from tracecraft.integrations.toolbox.problem import NOT_FOUND, REFUSED, ToolProblem
 from tracecraft.loop import in_thread
 from tracecraft.recording import spool
 from tracecraft.recording.plan import PROJECT_VARIABLE, RUN_VARIABLE
-from tracecraft.recording.run import AsyncRun, Run, current_run
+from tracecraft.recording.run import AsyncRun, Run, current_run, end_within
+from tracecraft.recording.scope import flush_async
 from tracecraft_core import names, subjects
 from tracecraft_core.errors import NotFound, UsageError
 
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tracecraft.async_session import AsyncSession
-    from tracecraft.recording.flushed import Flushed
     from tracecraft.recording.scope import Scope
     from tracecraft_core.run_events import EndStatus
     from tracecraft_core.settings import Settings
@@ -70,6 +72,7 @@ class Tracking:
         """Begin a run, inside of the one that is current."""
         run = self._session.run(name, params=params, tags=tags, parent=self.current())
         await in_thread(run.start)
+        parting.come_first()
         self._open[run.id] = run
         self._begun.append(run.id)
         self._session.context.bus.run = run.id
@@ -95,6 +98,7 @@ class Tracking:
                     await self._must_exist(id_)
                 run = self._session.run(run_id=id_, patience=FLUSH_S)
                 await in_thread(run.start)
+                parting.come_first()
                 self._open[id_] = run
             return self._open[id_]
 
@@ -128,8 +132,7 @@ class Tracking:
 
     async def flush(self, scope: Scope) -> int:
         """How many events are not delivered after a moment."""
-        flushed: Flushed = await scope._book.writing.flush_async(FLUSH_S)
-        return flushed.spooled
+        return (await flush_async(scope, FLUSH_S)).spooled
 
     async def end(self, id_: str, status: EndStatus) -> int:
         """End a run that was begun here; how many of its events are not delivered yet. Raises `ToolProblem`."""
@@ -148,11 +151,20 @@ class Tracking:
         """Leave the runs that were joined; end those that were begun here as killed, for nobody said how they went."""
         for id_, run in list(self._open.items()):
             try:
-                await run.end("killed" if id_ in self._begun else None)
+                await run.end(self._parting_status(id_))
             except Exception:
                 logger.warning("run %s was not left well", id_, exc_info=True)
         self._open.clear()
         self._begun.clear()
+
+    def leave(self, until: float) -> None:
+        """`close` at the end of the program, from a thread that may wait, until this time of the monotonic clock."""
+        for id_, run in list(self._open.items()):
+            end_within(run, self._parting_status(id_), max(0.0, until - time.monotonic()))
+        self._open.clear()
+
+    def _parting_status(self, id_: str) -> EndStatus | None:
+        return "killed" if id_ in self._begun else None
 
 
 def below_here(path: str) -> Path:

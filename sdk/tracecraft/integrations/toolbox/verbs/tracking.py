@@ -32,11 +32,11 @@ async def log(turn: Turn, arguments: LogArguments) -> LogResult:
         logged += _pairs(scope, arguments)
     logged += _rest(scope, arguments, file)
     if arguments.end is not UNSET:
-        waiting = await tracking.end(scope._book.run, arguments.end)
-        return LogResult(run=scope._book.run, logged=[*logged, "end"], waiting=waiting, status=arguments.end)
+        waiting = await tracking.end(scope.run_id, arguments.end)
+        return LogResult(run=scope.run_id, logged=[*logged, "end"], waiting=waiting, status=arguments.end)
     if not logged:
         raise ToolProblem(INVALID_ARGUMENTS, "log: there is nothing to log: give metrics, params, text, …", retry=True)
-    return LogResult(run=scope._book.run, logged=logged, waiting=await tracking.flush(scope))
+    return LogResult(run=scope.run_id, logged=logged, waiting=await tracking.flush(scope))
 
 
 def _pairs(scope: Scope, arguments: LogArguments) -> list[str]:
