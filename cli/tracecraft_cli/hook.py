@@ -8,15 +8,16 @@ standard library only, and it ends without tidying up.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # built in: `signal` itself imports for 3 ms before it is there
 import os
-import signal
 import sys
 
 if __name__ == "__main__" or os.path.basename(sys.argv[0]).startswith("tracecraft-hook"):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coding agent; the other imports come after this
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # Ctrl-C is for the coding agent; other imports come after this
 
 import json
 import select
+import signal
 import time
 
 from tracecraft_core import coding_session
@@ -63,6 +64,11 @@ MAX_WORDS: Final = 4_096
 NOTHING: Final = b"{}\n"
 _LARGE: Final = 256 << 10
 _PATCH: Final = "*** Begin Patch"
+_FRAME: Final = 64
+"""Characters round a patch in what is passed on."""
+
+HERE: Final = ("", None)
+"""Where a patch is applied that is no shell command's: in the folder of the event (`tracecraft_cli.shell_patches`)."""
 
 
 def main() -> None:
@@ -139,35 +145,47 @@ def _kind(said: dict[str, Any], id_: str, environ: Any) -> str:
 def _edited(tool: str, given: Any) -> dict[str, Any]:
     """The files that a tool call would change, as the tool names them; of a patch its headlines."""
     given = _object(given)
-    patch, more = "", False
+    patches: list[dict[str, Any]] = []
+    more = False
     command = given.get("command") or given.get("input")
     if isinstance(command, list):  # the words of a command line
         command = "\n".join(word for word in command if isinstance(word, str))
     if isinstance(command, str) and _PATCH in command:  # Codex takes a patch in its shell for an edit, too
-        patch, more = _headlines(command)
+        patches, more = _patches(command, in_shell=tool not in EDITS)
     named = [given.get(key) for key in ("file_path", "notebook_path", "path")] if tool in EDITS else []
     paths = [path for path in named if isinstance(path, str)]
     more = more or any(len(path) > MAX_WORDS for path in paths)
-    if not (patch or paths or more):
+    if not (patches or paths or more):
         return {}
-    return {"patch": patch, "paths": [path[:MAX_WORDS] for path in paths], "more": more}
+    return {"patches": patches, "paths": [path[:MAX_WORDS] for path in paths], "more": more}
 
 
-def _headlines(patch: str) -> tuple[str, bool]:
-    """The lines that may name a file, as many as are passed on, and whether there are more.
+def _patches(command: str, *, in_shell: bool) -> tuple[list[dict[str, Any]], bool]:
+    """The lines that may name a file, by the folder that they are for, and whether there are more than are passed on.
 
     Codex reads a headline with blanks before it, and ends a line only with a line feed.
     """
-    taken: list[str] = []
+    places: dict[int, tuple[str, str | None]] = {}
+    other: tuple[str, str | None] = HERE
+    if in_shell:
+        from tracecraft_cli import shell_patches
+
+        places, other = shell_patches.places(command), shell_patches.UNKNOWN
+    taken: dict[Any, list[str]] = {}
     room = MAX_PATCH_CHARACTERS
-    for line in patch.split("\n"):
+    more = False
+    for number, line in enumerate(command.split("\n")):
         headline = line.lstrip()
         if headline.startswith("*** "):
-            room -= len(headline) + 1
+            place = places.get(number, other)
+            room -= len(headline) + 1 + (0 if place in taken else sum(map(len, filter(None, place))) + _FRAME)
             if room < 0:
-                return "\n".join(taken), True
-            taken.append(headline)
-    return "\n".join(taken), False
+                more = True
+                break
+            taken.setdefault(place, []).append(headline)
+    return [
+        {"text": "\n".join(lines), "folder": folder, "under": under} for (folder, under), lines in taken.items()
+    ], more
 
 
 def line_of(event: dict[str, Any]) -> bytes:
@@ -293,7 +311,7 @@ def _start(event: dict[str, Any], name: str, agent: Process | None) -> bool:
     if not _first(os.path.join(folder, f"{name}.starting")):
         return True
     whose = {"pid": agent.pid if agent else 0, "pid_started": agent.started if agent else ""}
-    first = {key: value for key, value in event.items() if key not in ("patch", "paths", "more")} | whose
+    first = {key: value for key, value in event.items() if key not in ("patches", "paths", "more")} | whose
     log = os.path.join(folder, f"{name}.log")
     actions = [
         (os.POSIX_SPAWN_DUP2, _unnamed(folder, line_of(first)), 0),

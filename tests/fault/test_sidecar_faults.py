@@ -150,8 +150,9 @@ async def test_a_message_that_was_announced_is_not_announced_again_by_the_next_s
 ) -> None:
     agent = alice(coding_agents)
     await blocking(agent.start)
-    await bob.send("alice", "hello")
+    first = await bob.send("alice", "hello")
     await blocking(until, lambda: _with(agent.tool(), "from bob"), "it is announced")
+    await blocking(until, lambda: (state := agent.state()) and state.announced == first.id, "it is noted")
     os.kill(agent.sidecar, signal.SIGKILL)
     later = await bob.send("alice", "later")
     told = await blocking(until, lambda: _with(agent.tool(), "from bob"), "the next sidecar tells")

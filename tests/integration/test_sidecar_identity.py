@@ -79,6 +79,14 @@ def test_two_sessions_in_one_folder_get_two_names_and_each_command_the_name_of_i
         assert who(agent.cli("whoami", "--json")["stdout"])["agent"] == agent.name
 
 
+def test_who_works_by_single_commands_is_not_said_to_be_online(coding_agents: CodingAgents, cli: CommandLine) -> None:
+    assert cli("inbox", agent="carol").returncode == 0
+    told = coding_agents(env={"TRACECRAFT_AGENT": "alice"}).start()
+    assert "No other agent is online.\nSeen lately, by single commands: carol\n" in told
+    states = {one["name"]: one["state"] for one in json.loads(cli("agents", "--json").stdout)["result"]}
+    assert states == {"alice": "online", "carol": "active"}
+
+
 async def test_sessions_that_begin_at_the_same_moment_get_different_names(bob: AsyncSession) -> None:
     taken = await asyncio.gather(*(take_name(bob.context, "alice", f"claude-{number}") for number in range(10)))
     assert sorted(taken) == sorted(["alice", *(f"alice-{number}" for number in range(2, 11))])

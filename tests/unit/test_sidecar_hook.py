@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tracecraft_cli import hook
 from tracecraft_cli.install import place
 from tracecraft_cli.sidecar import event as events
-from tracecraft_cli.sidecar.edits import edited, patched
+from tracecraft_cli.sidecar.edits import Edit, edited, patched
 from tracecraft_core import coding_session
 
 if TYPE_CHECKING:
@@ -142,7 +142,40 @@ def test_the_files_of_an_edit_are_those_that_the_tool_names(
 ) -> None:
     event = events.decode(hook.line_of(made(said("PreToolUse", tool_name=tool, tool_input=given_))))
     assert event is not None
-    assert edited(event) == files
+    assert [edit.path for edit in edited(event)] == files
+
+
+@pytest.mark.parametrize(
+    ("tool", "before", "name", "edit"),
+    [
+        ("apply_patch", "", "b/c", Edit("b/c")),
+        ("Bash", "", "b/c", Edit("b/c", tail="b/c")),
+        ("Bash", "", "./../b/../c", Edit("./../b/../c", tail="c")),
+        ("Bash", "", "/b/c", Edit("/b/c")),
+        ("Bash", "cd a && ", "b", Edit("a/b", tail="a/b")),
+        ("Bash", "cd ../a && ", "b", Edit("../a/b", tail="a/b")),
+        ("Bash", "cd a; ", "b", Edit("a/b", tail="b")),
+        ("Bash", "cd $A && ", "b", Edit("b", tail="b")),
+        ("Bash", "cd /w/a && ", "b", Edit("/w/a/b")),
+        ("Bash", "cd /w/a && ", "/b", Edit("/b")),
+        ("Bash", ["bash", "-lc", "cd /w/a && "], "b", Edit("/w/a/b")),
+    ],
+)
+def test_the_folder_of_a_patch_in_the_shell_is_told_as_far_as_it_is_known(
+    tool: str, before: str | list[str], name: str, edit: Edit
+) -> None:
+    patch = f"apply_patch <<'EOF'\n*** Begin Patch\n*** Add File: {name}\n+x\n*** End Patch\nEOF\n"
+    command = before + patch if isinstance(before, str) else [*before[:-1], before[-1] + patch]
+    event = events.decode(hook.line_of(made(said("PreToolUse", tool_name=tool, tool_input={"command": command}))))
+    assert event is not None
+    assert edited(event) == [edit]
+
+
+def test_of_the_rest_of_a_command_nothing_goes_to_the_sidecar() -> None:
+    command = (
+        "export KEY=secret; cd src && apply_patch <<E\n*** Begin Patch\n*** Add File: a\n+secret\n*** End Patch\nE"
+    )
+    assert "secret" not in json.dumps(made(said("PreToolUse", tool_name="Bash", tool_input={"command": command})))
 
 
 @pytest.mark.parametrize("given_", [{"command": "rm -rf src"}, {"file_path": 3}, {}, None], ids=range(4))
@@ -170,8 +203,8 @@ def test_a_headline_is_read_as_codex_reads_it(headline: str, file: str) -> None:
         hook.line_of(made(said("PreToolUse", tool_name="apply_patch", tool_input={"command": patch})))
     )
     assert event is not None
-    assert file in edited(event)
-    assert "no" not in edited(event)
+    assert file in [edit.path for edit in edited(event)]
+    assert "no" not in [edit.path for edit in edited(event)]
     assert not event.more
 
 
@@ -179,7 +212,7 @@ def test_the_files_of_a_call_that_is_a_patch_and_names_a_path_are_both() -> None
     both = {"file_path": "a", "command": "*** Begin Patch\n*** Add File: b\n+x\n*** End Patch"}
     event = events.decode(hook.line_of(made(said("PreToolUse", tool_name="Write", tool_input=both))))
     assert event is not None
-    assert edited(event) == ["a", "b"]
+    assert [edit.path for edit in edited(event)] == ["a", "b"]
 
 
 @pytest.mark.parametrize("sign", ["f", "\U0001f600", "\x01", "\ud800"], ids=["ascii", "emoji", "control", "half"])
@@ -222,16 +255,16 @@ def test_a_path_that_is_too_long_to_be_passed_on_is_said_to_be_cut() -> None:
 def test_an_edit_is_asked_about_also_when_something_in_the_event_is_no_text(payload: bytes) -> None:
     event = events.decode(hook.line_of(made(payload)))
     assert event is not None
-    assert "a" in edited(event)
+    assert "a" in [edit.path for edit in edited(event)]
 
 
 _INTERRUPTS = """
-import os, signal, sys
+import _signal, os, sys
 
 class Interrupts:
     def find_spec(self, name, path=None, target=None):
-        if name in {"json", "select", "tracecraft_core.coding_session", "socket"}:
-            os.kill(os.getpid(), signal.SIGINT)
+        if name in {"enum", "json", "select", "tracecraft_core.coding_session", "socket"}:
+            os.kill(os.getpid(), _signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupts())
 """

@@ -6,28 +6,47 @@ shell for an edit is read there; a pre-commit hook is the net below (docs/explan
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from tracecraft_cli.sidecar.event import Event
+    from tracecraft_cli.sidecar.event import Event, Patch
 
 MAX_FILES: Final = 200
 """Files of one call that are looked at, in the time that a hook has; a call that names more is not let past others."""
 
-TOO_MANY: Final = (
-    "too many files to check, or a path that is too long, while other agents hold files: not edited. See what they "
-    "hold with 'tracecraft reserve --list', and split the patch into several of fewer files."
-)
-"""Why an edit is not done whose files cannot all be looked at."""
+MAX_TAILS: Final = 25
+"""Of these, files of which only the end of the path is known: to compare it with patterns takes longer."""
 
 _HEADS: Final = ("*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: ")
 """The lines of a patch that name a file (Codex's apply_patch format)."""
 
 
-def edited(event: Event) -> list[str]:
-    """The paths, relative to the agent's folder or absolute, in the order of the call."""
-    paths = [path for path in [*event.paths, *patched(event.patch)] if path]
-    return list(dict.fromkeys(paths))
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A file that would be changed."""
+
+    path: str
+    """Relative to the agent's folder, or absolute."""
+    tail: str | None = None
+    """Where the folder is a guess: what the path ends in, in whichever folder it is."""
+
+
+def edited(event: Event) -> list[Edit]:
+    """The files, in the order of the call."""
+    found = [Edit(path) for path in event.paths if path]
+    for patch in event.patches:
+        found += [_in_place(path, patch) for path in patched(patch.text)]
+    return list(dict.fromkeys(found))
+
+
+def _in_place(path: str, patch: Patch) -> Edit:
+    tail = None
+    if patch.under is not None and not path.startswith("/"):
+        parts = os.path.normpath(os.path.join(patch.under, path)).split("/")
+        tail = "/".join(part for part in parts if part not in ("", ".."))
+    return Edit(os.path.join(patch.folder, path), tail)
 
 
 def patched(patch: str) -> list[str]:

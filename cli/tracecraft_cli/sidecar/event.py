@@ -15,6 +15,16 @@ CARRIES_ON: Final = frozenset({"clear", "resume"})
 """Reasons of a SessionEnd after which the same process begins another conversation."""
 
 
+class Patch(msgspec.Struct, frozen=True):
+    """The headlines of a patch."""
+
+    text: str
+    folder: str = ""
+    """Where it is applied, as far as can be told: from the folder of the event, or absolute."""
+    under: str | None = None
+    """What is known of the end of that folder, when all of it cannot be known."""
+
+
 class Event(msgspec.Struct, frozen=True):
     """One event of a coding agent."""
 
@@ -35,7 +45,7 @@ class Event(msgspec.Struct, frozen=True):
     """It comes from a part of the agent with a context of its own."""
     tool: str = ""
     paths: list[str] = []
-    patch: str = ""
+    patches: list[Patch] = []
     more: bool = False
     """The tool call names more files, or a longer path, than was passed on."""
     wait: float = 0.0

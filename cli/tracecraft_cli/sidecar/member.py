@@ -14,22 +14,24 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from tracecraft import AsyncSession
+from tracecraft.unread import Unread
 from tracecraft_cli.sidecar import answer, words
+from tracecraft_cli.sidecar.announcements import Announcements
 from tracecraft_cli.sidecar.door import Reply
-from tracecraft_cli.sidecar.edits import MAX_FILES, TOO_MANY, edited
+from tracecraft_cli.sidecar.edits import MAX_FILES, MAX_TAILS, edited
 from tracecraft_cli.sidecar.identity import take_name
 from tracecraft_cli.sidecar.lifeline import Lifeline
-from tracecraft_cli.sidecar.scribe import Scribe
+from tracecraft_cli.sidecar.mirroring import Mirroring
 from tracecraft_cli.sidecar.tenure import Tenure
-from tracecraft_cli.sidecar.unread import Unread
 from tracecraft_core.errors import TracecraftError
 from tracecraft_core.reservations import is_reservation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from tracecraft import Agent
     from tracecraft_cli.sidecar.event import Event
-    from tracecraft_cli.sidecar.scribe import EndStatus
+    from tracecraft_cli.sidecar.mirroring import EndStatus
     from tracecraft_core.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -60,19 +62,23 @@ class Member:
         session: AsyncSession,
         wish: str,
         run: str,
+        program: str,
         before: Before,
         on_held: Callable[[dict[str, int]], None],
         on_announced: Callable[[int], None],
     ) -> None:
         self.session, self._wish, self.run = session, wish, run
+        self._program = program
         self.tenure = Tenure(session, before.held, self._lost, on_held)
-        self.unread = Unread(session, before.announced, on_announced)
-        self.scribe = Scribe(session.settings, self.tenure.task_at)
+        self.unread = Unread(session.context)
+        self.announcements = Announcements(self.unread, before.announced, on_announced)
+        self.mirroring = Mirroring(session.settings, self.tenure.task_at)
         self.lifeline = Lifeline(session.settings)
         self._losses: list[str] = []
         self._asked: set[int] = set()
         """Messages that the agent was asked to read before it stops: once is enough."""
         self._online: list[tuple[str, tuple[str, ...]]] = []
+        self._lately: list[tuple[str, tuple[str, ...]]] = []
         self._introduced = self._introducing = False
         self._work: set[asyncio.Task[None]] = set()
 
@@ -83,24 +89,28 @@ class Member:
         session: str,
         run: str,
         *,
+        program: str,
         before: Before,
         on_held: Callable[[dict[str, int]], None],
         on_announced: Callable[[int], None],
     ) -> Member:
-        """Take a name, be online, load what there is. Raises what the bus raises."""
+        """Take a name, be online, load what there is; ``program`` is what the agent's shell calls tracecraft.
+
+        Raises what the bus raises.
+        """
         wish = settings.agent
         settings = dataclasses.replace(settings, session=session)
         async with AsyncSession(resolved=settings, mode="oneshot") as asking:
             name = await take_name(asking.context, wish, session, before.name)
         resolved = dataclasses.replace(settings, agent=name)
-        member = cls(AsyncSession(resolved=resolved), wish, run, before, on_held, on_announced)
+        member = cls(AsyncSession(resolved=resolved), wish, run, program, before, on_held, on_announced)
         member.session.context.bus.run = run
         await member._start()
         return member
 
     async def _start(self) -> None:
         await self.session.open()
-        jobs = (self.tenure.watch, self.unread.watch, self.scribe.work, self.lifeline.work)
+        jobs = (self.tenure.watch, self.unread.watch, self.mirroring.work, self.lifeline.work)
         for job in jobs:
             task = asyncio.create_task(_for_ever(job))
             self._work.add(task)
@@ -108,24 +118,21 @@ class Member:
         await asyncio.gather(self.tenure.loaded.wait(), self.unread.loaded.wait(), self.look_around())
 
     async def look_around(self) -> None:
-        """See who is online."""
+        """See who is online, as 'tracecraft agents' has it, and who works by single commands."""
         with contextlib.suppress(TracecraftError):
-            found = await self.session.agents()
-            self._online = [
-                (one.name, tuple(task for task in one.tasks if not is_reservation(task)))
-                for one in found
-                if one.online and one.name != self.session.agent
-            ]
+            found = [one for one in await self.session.agents() if one.online and one.name != self.session.agent]
+            self._online = [_at_work(one) for one in found if one.mode == "live"]
+            self._lately = [_at_work(one) for one in found if one.mode != "live"]
 
     async def follow(self, event: Event) -> None:
         """This is the conversation from now on."""
         self.lifeline.follow(event)
-        await self.scribe.follow(event)
+        await self.mirroring.follow(event)
 
     def introduce_again(self) -> None:
         """The model has forgotten who it is: its context is new, or was made shorter."""
         self._introduced = False
-        self.unread.announce_again()
+        self.announcements.begin_anew()
 
     # -- answers ------------------------------------------------------------------------------------------------
 
@@ -133,19 +140,21 @@ class Member:
         """What the model has not been told yet: who it is, what it lost, that others wrote; each once."""
         losses, self._losses = self._losses, []
         greets = not self._introduced and not self._introducing
-        fresh = self.unread.unannounced()
-        said = answer.context(event.event, [self._welcome() if greets else "", *losses, words.announcement(fresh)])
+        fresh = self.announcements.due()
+        said = answer.context(
+            event.event, [self._welcome() if greets else "", *losses, words.announcement(fresh, self._program)]
+        )
         if said == answer.NOTHING:
             return Reply(said)
         self._introducing = self._introducing or greets
         if fresh:
-            self.unread.announce()
+            self.announcements.begin()
 
         def concluded(printed: bool) -> None:
             if greets:
                 self._introducing, self._introduced = False, printed
             if fresh:
-                self.unread.announced(fresh, printed=printed)
+                self.announcements.end(fresh, printed=printed)
             if not printed:
                 self._losses = losses + self._losses
 
@@ -155,12 +164,18 @@ class Member:
         """Whether a tool call may change the files that it names."""
         if not self.tenure.others_hold():
             return answer.NOTHING
-        paths = edited(event)
-        for path in paths[:MAX_FILES]:
-            found = self.tenure.holder(path, event.cwd)
+        edits = edited(event)
+        for edit in edits[:MAX_FILES]:
+            found = self.tenure.holder(edit.path, event.cwd)
             if found is not None:
-                return answer.deny(words.refusal(path, found.glob, found.owner, found.since))
-        return answer.deny(TOO_MANY) if event.more or len(paths) > MAX_FILES else answer.NOTHING
+                return answer.deny(words.refusal(edit.path, found.glob, found.owner, found.since, self._program))
+        tails = list(dict.fromkeys(edit.tail for edit in edits if edit.tail is not None))
+        anywhere = self.tenure.holder_of_any(tails[:MAX_TAILS])
+        if anywhere is not None:
+            tail, found = anywhere
+            return answer.deny(words.no_folder(tail, found.glob, found.owner, self._program))
+        more = event.more or len(edits) > MAX_FILES or len(tails) > MAX_TAILS
+        return answer.deny(words.too_many(self._program)) if more else answer.NOTHING
 
     def before_stopping(self) -> Reply:
         """Ask to settle what is open."""
@@ -170,13 +185,13 @@ class Member:
         waiting = self.unread.waiting()
         self._asked &= {envelope.id for envelope in waiting}
         fresh = [envelope for envelope in waiting if envelope.id not in self._asked]
-        asks = words.before_stopping(held, reserved, fresh)
+        asks = words.before_stopping(held, reserved, fresh, self._program)
         said = answer.go_on("\n\n".join([*losses, *([asks] if asks else [])]))
 
         def concluded(printed: bool) -> None:
             if printed:
                 self._asked |= {envelope.id for envelope in fresh}
-                self.unread.announced(fresh, printed=True)
+                self.announcements.end(fresh, printed=True)
             else:
                 self._losses = losses + self._losses
 
@@ -194,11 +209,13 @@ class Member:
                 claimable=[task.id for task in claimable],
                 reserved=[one.glob for one in self.tenure.reserved()],
                 online=self._online,
+                lately=self._lately,
+                program=self._program,
             )
         )
 
     def _lost(self, task: str, now: str) -> None:
-        self._losses.append(words.lost(task, now))
+        self._losses.append(words.lost(task, now, self._program))
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -217,7 +234,11 @@ class Member:
 
     async def end_run(self, status: EndStatus) -> None:
         """Mirror what is left of the transcript, and end the run."""
-        await self.scribe.end(status)
+        await self.mirroring.end(status)
+
+
+def _at_work(agent: Agent) -> tuple[str, tuple[str, ...]]:
+    return agent.name, tuple(task for task in agent.tasks if not is_reservation(task))
 
 
 async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:

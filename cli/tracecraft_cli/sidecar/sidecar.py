@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tracecraft_cli.install import place
 from tracecraft_cli.sidecar import answer, folder, watchdog
 from tracecraft_cli.sidecar.door import Door, Reply
 from tracecraft_cli.sidecar.event import CARRIES_ON, Event
@@ -21,7 +22,7 @@ from tracecraft_core.coding_session import CodingSession
 from tracecraft_core.errors import TracecraftError
 
 if TYPE_CHECKING:
-    from tracecraft_cli.sidecar.scribe import EndStatus
+    from tracecraft_cli.sidecar.mirroring import EndStatus
     from tracecraft_core.coding_session import Process
     from tracecraft_core.settings import Settings
 
@@ -140,6 +141,7 @@ class Sidecar:
             resolved,
             self.state.session,
             self.state.run,
+            program=place.in_shell_of(self.state.kind),
             before=Before(earlier, dict(self.state.held), self.state.announced),
             on_held=self._holds,
             on_announced=self._announced,
@@ -183,7 +185,7 @@ class Sidecar:
             return Reply(answer.NOTHING)
         if member is None:
             return Reply(answer.NOTHING)
-        member.scribe.poke()
+        member.mirroring.poke()
         if event.event == "PreToolUse":
             return Reply(member.verdict(event))
         if event.subagent:

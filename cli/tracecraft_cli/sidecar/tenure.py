@@ -3,6 +3,9 @@
 A live board of the project shows which leases are this agent's and session's. Each is taken into care, and its lease
 becomes a short one that is renewed: when the coding agent and its sidecar are killed, others need not wait long. What
 the agent settles itself is let go without a word; what is taken away is told.
+
+A lease that lapsed (a machine that slept, a sidecar that was killed) is taken again if nobody is in the way. For files
+`tracecraft.lapsed` sees to it that nobody who has reserved an overlapping glob meanwhile is.
 """
 
 # ruff: noqa: TID253 - a program of its own: the command line does not import it
@@ -17,16 +20,18 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from tracecraft import board as boards
-from tracecraft import claims, leases
+from tracecraft import claims, lapsed, leases, reserving
 from tracecraft.keeper import Keeper
 from tracecraft.reservations import ReservationView
 from tracecraft_cli.sidecar import words
+from tracecraft_core import subjects
 from tracecraft_core.bodies import Handoff
 from tracecraft_core.errors import ClaimLost, NotFound, Refused, TracecraftError
-from tracecraft_core.reservations import Reservation, is_ours, is_reservation
+from tracecraft_core.reservations import Reservation, is_ours, is_reservation, with_a_path_that_ends
+from tracecraft_core.tasks import SETTLED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tracecraft import AsyncSession
     from tracecraft.board import Board
@@ -60,10 +65,14 @@ class Tenure:
         """
         self._session = session
         self._holder = session.context.holder
-        self._before = dict(before)
+        self._before, self._said = dict(before), dict(before)
         self._on_lost, self._on_change = on_lost, on_change
         self._keeper = Keeper(session.context, session.announcer)
         self._held: dict[str, Held] = {}
+        self._missing: dict[str, int] = {}
+        """Reservations that lapsed or are gone, with their fences: not held, and to be taken again or told as lost."""
+        self._lost: dict[str, int] = {}
+        """Reservations that were told as lost, by the revision of their record: the board may still show that one."""
         self._recovering: set[asyncio.Task[None]] = set()
         self._spans: deque[list[float | str]] = deque(maxlen=REMEMBERED)
         self._board: Board | None = None
@@ -77,8 +86,10 @@ class Tenure:
         return [task for task in self._mine() if not is_reservation(task.id)]
 
     def reserved(self) -> list[Reservation]:
-        """The files that it holds."""
-        return [one for one in self._view().all() if is_ours(one, self._holder)] if self._board else []
+        """The files that it holds; not what a command of the agent has claimed and not looked yet whether it may."""
+        if self._board is None:
+            return []
+        return [one for one in self._view().all() if is_ours(one, self._holder) and one.task in self._held]
 
     def claimable(self) -> list[Task]:
         """What anybody may claim."""
@@ -100,6 +111,14 @@ class Tenure:
             return self._view().holder(path, folder=Path(folder))
         except (TracecraftError, OSError, ValueError):
             return None
+
+    def holder_of_any(self, tails: Sequence[str]) -> tuple[str, Reservation] | None:
+        """Who else holds a file whose path ends so, as `holder`: where the folder of an edit cannot be told."""
+        if not tails or self._board is None or self._board.silent_for() > STALE_S:
+            return None
+        others = [one for one in self._view().all() if not is_ours(one, self._holder)]
+        found = ((tail, with_a_path_that_ends(tail, others)) for tail in tails)
+        return next(((tail, one) for tail, one in found if one is not None), None)
 
     def task_at(self, at: float) -> str | None:
         """The task that was held at a time (seconds since 1970); the one taken last, of several."""
@@ -142,19 +161,20 @@ class Tenure:
         """What a sidecar before this one held: told when it is lost, claimed again when nobody renewed it meanwhile."""
         for name, fence in self._before.items():
             now = board.tasks.get(name)
-            if now is not None and self._holder.holds(now.record):
-                if not self._has_lease(board, now):
-                    with contextlib.suppress(TracecraftError):
-                        await self._claim(now)
-            elif (now is None and not is_reservation(name)) or (
-                now is not None and now.revision > fence and not self._is_ours(now)
-            ):
+            ours = now is not None and self._holder.holds(now.record)
+            if now is not None and ours and self._has_lease(board, now):
+                continue
+            if is_reservation(name):
+                self._missing[name] = fence
+            elif now is not None and ours:
+                with contextlib.suppress(TracecraftError):
+                    await self._claim(now.id)
+            elif now is None or (now.revision > fence and not self._is_ours(now)):
                 self._lose(name, now)
         self._before.clear()
 
-    async def _claim(self, task: Task) -> None:
-        definition = task.record if is_reservation(task.id) else None
-        self._keep(await claims.claim(self._session.context, task.id, leases.LIVE_TTL_S, definition))
+    async def _claim(self, task: str) -> None:
+        self._keep(await claims.claim(self._session.context, task, leases.LIVE_TTL_S))
 
     def _is_ours(self, task: Task) -> bool:
         """Whether we hold it, or settled or released it ourselves."""
@@ -163,7 +183,6 @@ class Tenure:
         return record.state == "open" or (own and record.forced is None)
 
     async def _look(self, board: Board) -> None:
-        before = {task: held.fence for task, held in self._held.items()}
         for task in self._mine():
             known = self._held.get(task.id)
             if known is None or known.nonce != task.record.nonce:
@@ -172,19 +191,76 @@ class Tenure:
         for name, held in list(self._held.items()):
             now = board.tasks.get(name)
             if now is None or now.record.nonce != held.nonce or not self._holder.holds(now.record):
-                if now is not None and now.revision < held.fence:
+                if board.heard.get(subjects.TASKS, 0) < held.fence:
                     continue  # the board has not heard of it yet
+                if is_reservation(name):
+                    self._give_up(name, held.fence)  # released by the agent itself, or not: its record tells
+                    continue
                 self._let_go(name, held)
                 if now is not None and not self._is_ours(now):
                     self._lose(name, now)
-        if before != (after := {task: held.fence for task, held in self._held.items()}):
-            self._on_change(after)
+        await self._shorten(board)
+        await self._find_lapsed(board)
+        for name in list(self._missing):
+            await self._take_files_again(name)
+        now_held = {task: held.fence for task, held in self._held.items()} | self._missing
+        if now_held != self._said:
+            self._said = now_held
+            self._on_change(now_held)
 
     async def _adopt(self, task: str) -> None:
-        held = await claims.hold(self._session.context, task)
-        held.ttl = min(held.ttl, leases.LIVE_TTL_S)
-        await claims.renew(self._session.context, held)
-        self._keep(held)
+        context = self._session.context
+        if is_reservation(task):
+            held = await reserving.adopt(context, task, leases.LIVE_TTL_S)
+        else:
+            held = await claims.hold(context, task)
+            held.ttl = min(held.ttl, leases.LIVE_TTL_S)
+            await claims.renew(context, held)
+        if held is not None:
+            self._keep(held)
+
+    async def _shorten(self, board: Board) -> None:
+        """A command of the agent has renewed with its own, longer lease: nobody shall wait for that."""
+        for name, held in list(self._held.items()):
+            lease = board.leases.get(name)
+            if lease is not None and lease.nonce == held.nonce and lease.ttl > held.ttl:
+                with contextlib.suppress(TracecraftError):  # a loss is the keeper's to tell
+                    await claims.renew(self._session.context, held)
+
+    async def _find_lapsed(self, board: Board) -> None:
+        """Reservations of the session that lapsed, also before they were taken into care: nobody was awake then."""
+        for task in list(board.tasks.values()):
+            alive = task.id in self._missing or self._has_lease(board, task)
+            if alive or not is_reservation(task.id) or not self._holder.holds(task.record):
+                continue
+            if self._lost.get(task.id) == task.revision:
+                continue
+            with contextlib.suppress(TracecraftError):
+                if (await leases.read(self._session.context, task.id)).lease is None:
+                    self._give_up(task.id, task.revision)
+
+    def _give_up(self, name: str, fence: int) -> None:
+        """A reservation has lapsed, or is gone: what there is to do about it, the next look does."""
+        if name in self._held:
+            self._let_go(name, self._held[name])
+        self._missing[name] = fence
+
+    async def _take_files_again(self, name: str) -> None:
+        """Reserve it once more, by the same rule as anew, or tell that it is lost; without an answer look again."""
+        if name not in self._held:
+            try:
+                self._keep(await lapsed.take_again(self._session.context, name, leases.LIVE_TTL_S))
+            except ClaimLost as loss:
+                if self._board is not None and (seen := self._board.tasks.get(name)) is not None:
+                    self._lost[name] = seen.revision
+                settled = loss.state in SETTLED
+                self._on_lost(name, words.settled(loss.state, loss.owner) if settled else words.reserved(loss.owner))
+            except NotFound:
+                pass  # the agent has released it
+            except TracecraftError as error:
+                logger.warning("%s could not be reserved again yet: %s", name, error)
+                return
+        del self._missing[name]
 
     def _keep(self, held: Held) -> None:
         if held.task in self._held:
@@ -204,7 +280,13 @@ class Tenure:
 
     def _lapsed(self, held: Held) -> None:
         """It could not be renewed: a machine that slept, a bus that was away. Who has it now, the board tells."""
-        if self._held.get(held.task) is held:
+        if self._held.get(held.task) is not held:
+            return
+        if is_reservation(held.task):
+            self._give_up(held.task, held.fence)
+            if self._board is not None:
+                self._board.touch()
+        else:
             task = asyncio.create_task(self._take_again(held))
             self._recovering.add(task)
             task.add_done_callback(self._recovering.discard)
@@ -216,7 +298,7 @@ class Tenure:
                 now = await claims.read(self._session.context, held.task)
                 if now is None or not self._holder.holds(now.record) or now.record.nonce != held.nonce:
                     return  # the board is about to tell, or has told
-                await self._claim(now)
+                await self._claim(now.id)
             except (Refused, ClaimLost, NotFound):
                 return
             except TracecraftError as error:

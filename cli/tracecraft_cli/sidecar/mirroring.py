@@ -31,7 +31,7 @@ END_S: Final = 30.0
 EndStatus = Literal["finished", "failed", "killed"]
 
 
-class Scribe:
+class Mirroring:
     """Mirrors one conversation at a time."""
 
     def __init__(self, settings: Settings, task_at: Callable[[float], str | None]) -> None:
