@@ -1,6 +1,7 @@
 """Hermes Agent: the plugin comes with the package, in Hermes' own environment; its settings must name it.
 
 `hermes plugins enable` would write config.yaml anew and lose its comments, so the one line is put there by `yaml_list`.
+What was there before is noted by `undoing`, so that uninstalling leaves the file as it was.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import shlex
 from pathlib import Path
 from typing import Any, Final
 
-from tracecraft_cli.install import parsed, program, yaml_list
-from tracecraft_cli.install.plan import Plan, Write
+from tracecraft_cli.install import parsed, program, undoing
+from tracecraft_cli.install.plan import Plan, Remove, Write
 from tracecraft_core import extras
 from tracecraft_core.errors import UsageError
 
@@ -47,18 +48,31 @@ def install() -> Plan:
         command = extras.install(pip=f"{shlex.quote(python)} -m pip install")
         raise UsageError(f"Hermes runs with {python}, which has no tracecraft: {command}, then again")
     parsed.read_yaml(settings())
-    before = parsed.text_of(settings())
-    after = yaml_list.without(before, ("plugins", "disabled"), PLUGIN, settings())
-    after = yaml_list.with_one(after, ("plugins", "enabled"), PLUGIN, settings())
-    return Plan(TITLE, writes=_writes(before, after), left=("begin a new session of Hermes",))
+    before = parsed.text_of(settings()) if settings().exists() else None
+    after, change = undoing.made(before, PLUGIN, settings(), undoing.noted(settings()))
+    writes = () if after == before else (undoing.noting(settings(), change), _writing(after))
+    return Plan(TITLE, writes=writes, left=("begin a new session of Hermes",))
 
 
 def uninstall() -> Plan:
-    """What removing it does. The package stays in Hermes' environment: it was not this command that put it there."""
+    """What removing it does: the settings as they were before the install, or without what it has put there.
+
+    The package stays in Hermes' environment, and a plugin that was on before the install stays on: neither was put
+    there by it. Raises `UsageError`.
+    """
     parsed.read_yaml(settings())
-    before = parsed.text_of(settings())
-    after = yaml_list.without(before, ("plugins", "enabled"), PLUGIN, settings())
-    return Plan(TITLE, writes=_writes(before, after))
+    change = undoing.noted(settings())
+    if change is None:
+        by_hand = f"{settings()} has {PLUGIN} on, which no install did: 'hermes plugins disable {PLUGIN}' turns it off"
+        return Plan(TITLE, left=(by_hand,) if enabled() else ())
+    forget = Remove(undoing.note(settings()))
+    if not settings().exists():
+        return Plan(TITLE, removes=(forget,))
+    now = parsed.text_of(settings())
+    before = change.before(now, PLUGIN, settings())
+    if before is None:
+        return Plan(TITLE, removes=(Remove(settings().resolve()), forget))
+    return Plan(TITLE, writes=() if before == now else (_writing(before),), removes=(forget,))
 
 
 def enabled() -> bool:
@@ -84,5 +98,5 @@ def version(python: str) -> str:
     return program.ask([python, "-I", "-c", _ASKS]).strip()
 
 
-def _writes(before: str, after: str) -> tuple[Write, ...]:
-    return () if before == after else (Write(settings(), after.encode(), precious=True),)
+def _writing(text: str) -> Write:
+    return Write(settings(), text.encode(), precious=True)

@@ -27,14 +27,34 @@ def with_one(text: str, keys: tuple[str, str], word: str, path: Path) -> str:
     return _checked(_add(text, keys, word), wanted, f"add {word} to {keys[0]}.{keys[1]}", path)
 
 
-def without(text: str, keys: tuple[str, str], word: str, path: Path) -> str:
-    """The text without a word in the list at ``keys``; the list itself stays. Raises `UsageError`."""
+def without(text: str, keys: tuple[str, str], word: str, path: Path, made: int = 0) -> str:
+    """The text without a word in the list at ``keys``. Raises `UsageError`.
+
+    The list stays. When nothing is left in it, as many keys go, from the inside, as were ``made`` for the word.
+    """
     said = _load(text)
     if word not in (_at(said, keys) or []):
         return text
+    what = f"remove {word} from {keys[0]}.{keys[1]}"
     wanted = copy.deepcopy(said)
     wanted[keys[0]][keys[1]] = [one for one in _at(said, keys) or [] if one != word] or None
-    return _checked(_take(text, keys, word), wanted, f"remove {word} from {keys[0]}.{keys[1]}", path)
+    text = _checked(_take(text, keys, word), wanted, what, path)
+    if made > 0 and not wanted[keys[0]][keys[1]]:
+        del wanted[keys[0]][keys[1]]
+        text = _checked(_drop(text, keys), wanted, what, path)
+        if made > 1 and not wanted[keys[0]]:
+            del wanted[keys[0]]
+            text = _checked(_drop(text, keys[:1]), wanted, what, path)
+    return text
+
+
+def depth(text: str, keys: tuple[str, str]) -> int:
+    """How many of the keys are there, from the outside."""
+    said = _load(text)
+    if keys[0] not in said:
+        return 0
+    outer = said[keys[0]]
+    return 2 if isinstance(outer, dict) and keys[1] in outer else 1
 
 
 def _load(text: str) -> dict[str, Any]:
@@ -65,7 +85,9 @@ def _checked(text: str | None, wanted: dict[str, Any], what: str, path: Path) ->
 def _plain(said: dict[str, Any]) -> dict[str, Any]:
     """An empty list, and one that is not there, say the same."""
     return {
-        key: {inner: one or None for inner, one in value.items()} if isinstance(value, dict) else value or None
+        key: {inner: one or None for inner, one in value.items()}
+        if value and isinstance(value, dict)
+        else value or None
         for key, value in said.items()
     }
 
@@ -127,6 +149,27 @@ def _take(text: str, keys: tuple[str, str], word: str) -> str | None:
     if at:
         return text[: inner.value[at - 1].end_mark.index] + text[node.end_mark.index :]
     return text[: node.start_mark.index] + text[inner.value[1].start_mark.index :]
+
+
+def _drop(text: str, keys: tuple[str, ...]) -> str | None:
+    """The text without a key and the nothing behind it."""
+    import yaml
+
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    for key in keys[:-1]:
+        node = _child(node, key)
+    at = next(index for index, (name, _) in enumerate(node.value) if name.value == keys[-1])
+    name, value = node.value[at]
+    begin, end = name.start_mark.index, value.end_mark.index
+    if not node.flow_style:
+        line, rest = text.rfind("\n", 0, begin) + 1, text.find("\n", end)
+        behind = text[end:] if rest < 0 else text[end:rest]
+        if text[line:begin].strip() or behind.strip():  # a word of the person's stands beside it
+            return None
+        return text[:line] if rest < 0 else text[:line] + text[rest + 1 :]
+    if at + 1 < len(node.value):
+        return text[:begin] + text[node.value[at + 1][0].start_mark.index :]
+    return text[: node.value[at - 1][1].end_mark.index if at else begin] + text[end:]
 
 
 def _insert(text: str, at: int, more: str) -> str:
