@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tracecraft_core import coding_session, names
+from tracecraft_core.destination import Destination
 from tracecraft_core.errors import UsageError
 from tracecraft_core.settings import state_dir
 
@@ -43,9 +44,15 @@ def outer_trace() -> str | None:
 
 
 def runs_folder(settings: Settings) -> Path:
-    """Where this machine keeps what it knows of the runs of a project on one bus."""
-    bus = hashlib.sha256(settings.server.encode()).hexdigest()[:12]
-    return state_dir() / "runs" / bus / settings.project
+    """Where this machine keeps what it learns of the runs of a project on one bus."""
+    return runs_folders(settings)[0]
+
+
+def runs_folders(settings: Settings) -> list[Path]:
+    """Where it may have kept it: also what was begun before the stack ran, or when its server was named otherwise."""
+    keys = dict.fromkeys(goal.key for goal in Destination.leading_to(settings))
+    buses = [hashlib.sha256(key.encode()).hexdigest()[:12] for key in keys]
+    return [state_dir() / "runs" / bus / settings.project for bus in buses]
 
 
 class CurrentRun:
@@ -54,7 +61,7 @@ class CurrentRun:
     def __init__(self, settings: Settings, folder: Path | None = None) -> None:
         self._agent = settings.agent
         self._who = (settings.agent, settings.project)
-        self._marks = runs_folder(settings) / "current" / settings.agent
+        self._places = [folder / "current" / settings.agent for folder in runs_folders(settings)]
         self._folder = folder or Path.cwd()
 
     def get(self) -> str | None:
@@ -66,13 +73,13 @@ class CurrentRun:
         run, step = self.get(), outer_step()
         return f"{run}/{step}" if run and step else run
 
-    def need(self, given: str | None = None) -> str:
-        """``given``, or what `get` finds. Raises `UsageError` when there is none."""
+    def need(self, given: str | None = None, *, by: str = "with --run") -> str:
+        """``given``, or what `get` finds; ``by``: how the command is told. Raises `UsageError` when there is none."""
         run = names.run(given) if given else self.get()
         if run is None:
             raise UsageError(
                 f"no run is current for {self._agent} in this folder: begin one with 'tracecraft run start NAME', "
-                f"or name one with --run or {VARIABLE}"
+                f"or name one {by} or with {VARIABLE}"
             )
         return run
 
@@ -81,22 +88,26 @@ class CurrentRun:
 
         When it ends, ``inside`` is current again, if it was before; another run that was current here is not.
         """
-        stack = self._stack(self._mark(self._folder))
+        marks = self._marks(self._folder)
+        stack = next((known for mark in marks if (known := self._stack(mark))), [])
         outer = stack[: stack.index(inside) + 1] if inside in stack else []
         try:
-            self._marks.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._write(self._mark(self._folder), [*outer, run])
+            self._places[0].mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._write(marks[0], [*outer, run])
+            for mark in marks[1:]:
+                mark.unlink(missing_ok=True)
         except OSError:
             return False
         return True
 
     def forget(self, run: str) -> None:
         """No longer have this run be current, in whatever folder it was."""
-        with contextlib.suppress(OSError):
-            for mark in list(self._marks.iterdir()):
-                stack = self._stack(mark)
-                if run in stack:
-                    self._write(mark, [one for one in stack if one != run])
+        for place in self._places:
+            with contextlib.suppress(OSError):
+                for mark in list(place.iterdir()):
+                    stack = self._stack(mark)
+                    if run in stack:
+                        self._write(mark, [one for one in stack if one != run])
 
     def _of_session(self) -> str | None:
         """The run of the coding agent inside of which this is, where we act as its agent."""
@@ -104,11 +115,12 @@ class CurrentRun:
         return session.run if session is not None and (session.agent, session.project) == self._who else None
 
     def _remembered(self) -> str | None:
-        if not self._marks.is_dir():
+        if not any(place.is_dir() for place in self._places):
             return None
         for folder in (self._folder, *self._folder.parents):
-            if stack := self._stack(self._mark(folder)):
-                return stack[-1]
+            for mark in self._marks(folder):
+                if stack := self._stack(mark):
+                    return stack[-1]
         return None
 
     @staticmethod
@@ -127,5 +139,7 @@ class CurrentRun:
         fresh.write_text("\n".join(stack), encoding="utf-8")
         fresh.replace(mark)
 
-    def _mark(self, folder: Path) -> Path:
-        return self._marks / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    def _marks(self, folder: Path) -> list[Path]:
+        """Where the runs of a folder are noted; the first is where they are noted now."""
+        name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+        return [place / name for place in self._places]

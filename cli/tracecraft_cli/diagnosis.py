@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from tracecraft_cli.runner import SANDBOX, SANDBOX_FIX
-from tracecraft_core import bodies, local, sandbox, subjects, topology
+from tracecraft_core import bodies, extras, local, sandbox, subjects, topology
 from tracecraft_core.bodies import AgentEvent
 from tracecraft_core.errors import BusUnreachable, Malformed, NotFound, StackError, TracecraftError
 from tracecraft_core.pull import Puller, watcher_config
@@ -57,6 +57,7 @@ class Finding:
 async def diagnose(resolved: Settings) -> list[Finding]:
     """All findings, in the order in which to mend them."""
     findings = [name_clash(_distributions(), _package_is_ours()), identity(resolved), *_local_stack(resolved)]
+    findings += _spool(resolved)
     findings += await _disk(resolved)
     try:
         findings += await _on_the_bus(resolved)
@@ -72,7 +73,7 @@ def name_clash(others: list[str], ours: bool) -> Finding:
     if ours and not others:
         return Finding("ok", "installation", f"{OURS} has the package 'tracecraft' for itself")
     names = " ".join(others) or "something else"
-    fix = f"pip uninstall -y {' '.join(others)} && pip install --force-reinstall --no-deps {OURS}"
+    fix = f"pip uninstall -y {' '.join(others)} && {extras.install(pip='pip install --force-reinstall --no-deps')}"
     return Finding("bad", "installation", f"{names} installs a package 'tracecraft' too: one of them is broken", fix)
 
 
@@ -115,10 +116,18 @@ def _local_stack(resolved: Settings) -> list[Finding]:
         importlib.import_module("psutil")
     except (StackError, ImportError) as error:
         message = f"'tracecraft serve' cannot run here: {str(error).split(':')[0]}"
-        findings.append(Finding("warn", "extra local", message, binaries.INSTALL))
+        findings.append(Finding("warn", "extra local", message, extras.install("local")))
     else:
         findings.append(Finding("ok", "extra local", "'tracecraft serve' has all of its servers"))
     return findings
+
+
+def _spool(resolved: Settings) -> list[Finding]:
+    """What waits on this machine."""
+    from tracecraft_cli import spooled
+
+    waits = spooled.summary(resolved)
+    return [Finding("warn", "spool", waits)] if waits else []
 
 
 async def _disk(resolved: Settings) -> list[Finding]:
@@ -136,7 +145,10 @@ def unreachable(error: BusUnreachable, sandboxed: bool, origin: str = "default")
         return Finding("bad", "bus", f"{message} (a sandbox)", SANDBOX_FIX)
     if "uthorization" in error.reason and origin == "default":
         message += "; nothing names a server, so this is the default address, where another stack may run"
-        fix = "export TRACECRAFT_DATA=the data folder of that stack, or TRACECRAFT_SERVER=nats://TOKEN@HOST:4222"
+        fix = (
+            "tracecraft serve --detach, which takes another port; or for that stack "
+            "export TRACECRAFT_DATA=its data folder, or TRACECRAFT_SERVER=nats://TOKEN@HOST:4222"
+        )
         return Finding("bad", "bus", message, fix)
     if "uthorization" in error.reason:
         fix = "export TRACECRAFT_SERVER=nats://TOKEN@HOST:4222, or name the credentials with --creds or --context"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from tracecraft.async_session import AsyncSession
+from tracecraft_cli import task_list
 from tracecraft_core import local, subjects, topology
 from tracecraft_core.errors import NotFound, TracecraftError
 
@@ -144,11 +145,13 @@ async def _stream(session: AsyncSession, wanted: dict[str, Any]) -> dict[str, An
 async def _project(session: AsyncSession) -> dict[str, Any]:
     context = session.context
     online, listed, (unread, fetched) = await asyncio.gather(
-        context.bus.last_values(*context.kv(subjects.AGENTS, "*")), session.tasks.list(), session.mail.pending()
+        context.bus.last_values(*context.kv(subjects.AGENTS, "*")),
+        task_list.read(session, ">", ()),
+        session.mail.pending(),
     )
     return {
         "agents_online": sorted(context.key(subjects.AGENTS, stored.subject) for stored in online),
-        "tasks": dict(sorted(Counter(str(task.record.state) for task in listed).items())),
+        "tasks": dict(sorted(Counter(one.state for one in listed).items())),
         "unread": unread + fetched,
     }
 

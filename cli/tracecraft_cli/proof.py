@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tracecraft_cli.runs_view.numbers import counted
+from tracecraft_cli.amounts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -235,9 +235,10 @@ class RunBook:
 
 def books(settings: Settings, run: str | None = None) -> Iterator[RunBook]:
     """The books of all agents on this machine, of one run or of all of a project."""
-    for place in runs_folders(settings):
+    first, *others = runs_folders(settings)
+    for place in (first, *others):
         for book in _inside(place, Destination.of(settings)):
-            if run in (None, book.run):
+            if run in (None, book.run) and (place == first or book.reached_by(settings)):
                 yield book
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tracecraft.leases import LeaseState
 
 TITLE_WIDTH: Final = 60
+LAPSED: Final = "lapsed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,17 @@ class Listed:
     """What must be done before it can be claimed."""
 
     @property
+    def state(self) -> str:
+        """Its state; ``lapsed`` when it is claimed and nobody holds the lease any more."""
+        state = str(self.task.record.state)
+        return LAPSED if state == "claimed" and self.lease.expires_in is None else state
+
+    @property
     def row(self) -> list[str]:
         """Its line in the table."""
-        record, state = self.task.record, str(self.task.record.state)
-        left = self.lease.expires_in
-        if state == "claimed":
-            state = "lapsed" if left is None else f"claimed {task_view.about(left)}"
+        record, state, left = self.task.record, self.state, self.lease.expires_in
+        if state == "claimed" and left is not None:
+            state = f"claimed {task_view.about(left)}"
         title = oneline(record.title or "", TITLE_WIDTH)
         waits = f"after {', '.join(self.waits_for[:3])}{', …' if len(self.waits_for) > 3 else ''}"
         return [self.task.id, state, record.owner or "-", title if not self.waits_for else f"{title} ({waits})".strip()]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracecraft_cli.output import compact
 from tracecraft_core.quotation import oneline, quoted
-from tracecraft_core.reservations import glob_of, is_reservation
+from tracecraft_core.reservations import is_reservation
 
 if TYPE_CHECKING:
     from tracecraft.claims import Held, Task
@@ -61,12 +61,6 @@ def claim_json(held: Held) -> dict[str, Any]:
         "handoff": builtins(record.handoff),
         "took_over_from": builtins(record.took_over_from),
     }
-
-
-def named(task: str) -> str:
-    """What to call a task to people by its id: that of a reservation is the encoded glob, so ``reserved README.md``."""
-    glob = glob_of(task) if is_reservation(task) else None
-    return task if glob is None else f"reserved {glob}"
 
 
 def called(held: Held) -> str:

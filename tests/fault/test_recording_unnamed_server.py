@@ -195,18 +195,24 @@ async def test_a_run_begun_before_its_server_ran_is_current_when_it_does(machine
     address = f"nats://127.0.0.1:{machine.port if server == 'plain' else port}"
     begun = machine("run", "start", "probe", **({"TRACECRAFT_SERVER": address} if server == "named" else {}))
     assert begun.returncode == 0, begun.stderr
-    if server == "plain":
-        url = machine.nats().url
-    else:
-        url = machine.serve(port=port).state.nats_url
+    url = machine.nats().url if server == "plain" else machine.serve(port=port).state.nats_url
     since = {"TRACECRAFT_SERVER": address} if server == "plain" else {}
-    logged_one = machine("run", "log-metric", "loss", "2", **since)
-    assert logged_one.returncode == 0, logged_one.stderr
+    metric = machine("run", "log-metric", "loss", "2", **since)
+    assert metric.returncode == 0, metric.stderr
     ended = machine("run", "end", **since)
     assert ended.returncode == 0, ended.stderr
     events = [one.subject.rpartition(".")[2] for one in await logged(url, machine.project)]
-    assert events == ["started", "metric", "finished"]
+    assert events == ["started", "metric", "ended"]
     assert "no run is current" in machine("run", "end", **since).stderr
+
+
+def test_a_run_takes_the_place_of_one_begun_before_the_stack_ran(machine: Machine) -> None:
+    port = free_port({machine.port})
+    assert machine("run", "start", "first", TRACECRAFT_SERVER=f"nats://127.0.0.1:{port}").returncode == 0
+    machine.serve(port=port)
+    assert machine("run", "start", "second").returncode == 0
+    assert machine("run", "end").returncode == 0
+    assert "no run is current" in machine("run", "end").stderr
 
 
 def test_a_run_is_not_current_where_its_stack_is_not(machine: Machine) -> None:

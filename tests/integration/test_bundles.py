@@ -275,7 +275,7 @@ async def test_commands_export_verify_and_import_a_run_with_its_files(
         file_rig, project, tmp_path, "runs", "export", written.run[-6:], "-o", "a.tcb", "--with-artifacts"
     )
     assert exported.returncode == 0, exported.stderr
-    assert "1 files" in exported.stdout
+    assert "1 file," in exported.stdout
     offline = cli_of(file_rig._replace(rig=other_rig.rig), project, tmp_path, "runs", "verify", "a.tcb")
     assert (offline.returncode, offline.stdout.splitlines()[-1]) == (0, "whole")
     taken = cli_of(other_rig, "elsewhere", tmp_path, "--json", "runs", "import", "a.tcb")

@@ -278,3 +278,39 @@ async def test_a_place_is_given_as_it_is_printed(search: Search) -> None:
         assert found["memory"]["winner"]["value"] == "svm"
     (before,) = search.lines("--at", "+0:00")
     assert before["seq"] >= 0
+
+
+async def test_the_end_of_a_run_stands_where_the_run_took_so_long(search: Search) -> None:
+    row = json.loads(ok(search.cli("runs", "inspect", search.run, "--json")))["result"]["row"]
+    lines = ok(search.cli("replay", search.run)).splitlines()
+    offsets = {line.split("  ", 3)[3]: _micros(line.split("  ")[1]) for line in lines}
+    assert offsets["run search begins with budget=3"] == 0
+    assert offsets["run finished"] == int(row["seconds"] * 1000) * 1000
+    (ended,) = [one for one in search.lines("--kind", "step") if one["event"] == "step.ended" and one["name"] == "ask"]
+    took = float(ended["text"].split(" after ")[1].removesuffix(" us").removesuffix(" ms"))
+    took *= 1000 if ended["text"].endswith(" ms") else 1
+    assert abs(offsets[ended["text"]] - offsets["begins ask (llm)"] - took) < 2_500  # thousandths, cut
+
+
+def _micros(offset: str) -> int:
+    minutes, seconds = offset.removeprefix("+").split(":")
+    return int(minutes) * 60_000_000 + int(seconds.replace(".", "")) * 1000
+
+
+async def test_a_line_that_is_cut_leads_to_the_whole(search: Search) -> None:
+    (value,) = search.lines("--kind", "data")
+    assert (value["cut"], [one["cut"] for one in search.lines("--kind", "memory")]) == (True, [False])
+    printed = search.cli("replay", search.run, "--kind", "data")
+    assert "lines that are cut: 1; 'tracecraft log --since SEQ --limit 1 --json' prints one whole" in printed.stderr
+    entry = json.loads(ok(search.cli("log", "--since", str(value["seq"]), "--limit", "1", "--json")))["result"]
+    assert entry["body"]["blob"]["size"] > 40_000
+    assert search.cli("replay", search.run, "--kind", "memory").stderr == ""
+
+
+async def test_a_run_that_is_not_there_names_the_project_that_was_searched(search: Search) -> None:
+    project = search.cli.project
+    assert search.cli("replay", "nothere").stderr == (
+        f"tracecraft: no run 'nothere': the newest in project {project} is {search.run} (-p names another project)\n"
+    )
+    elsewhere = search.cli("runs", "inspect", search.run, project=f"{project}-other")
+    assert f"project {project}-other has no runs (-p names another project)" in elsewhere.stderr

@@ -190,6 +190,8 @@ async def test_without_a_bus_a_run_is_kept_here_and_delivered_later_in_order_and
     said(cli("run", "log-metric", "loss", "1", agent="w1"))
     waits = json.loads(said(cli("spool", "status", "--json")))["result"]
     assert [(one["run"], one["agent"], one["events"]) for one in waits] == [(run, "w1", 3)]
+    assert f"{run}  w1" in said(cli("spool"))
+    assert [one["run"] for one in json.loads(said(cli("spool", "--json")))["result"]] == [run]
     server.start()
     said(cli("run", "log-metric", "loss", "0", agent="w1"))
     assert json.loads(said(cli("spool", "status", "--json")))["result"] == []

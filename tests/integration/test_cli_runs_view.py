@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.cli import CommandLine
+from tests.support.written_run import WrittenRun, now
 from tracecraft import AsyncSession
 from tracecraft_cli.runs_view import findings, following
-from tracecraft_core import bodies, subjects
+from tracecraft_core import bodies, ids, run_events, subjects
 from tracecraft_core.bus import Bus
 from tracecraft_core.transport import ServerOptions
 from tracecraft_stack.ports import free_port
@@ -104,8 +105,25 @@ def test_a_run_is_shown_whole(cli: CommandLine, place: Path) -> None:
     report = result(cli("cost", "--by", "model", "--json"))
     assert [(row["key"], row["cost"], row["tokens"]["input"]) for row in report["rows"]] == [("gpt-5", 0.5, 1000)]
     assert re.search(r"gpt-5 +1 +1k +0 +0 +100 +0 +\$0\.5\n", said(cli("cost", "--by", "model", "--since", "1h")))
+    assert "without a known price" not in text
     unknown = cli("runs", "inspect", "nowhere")
     assert (unknown.returncode, "no run 'nowhere'" in unknown.stderr) == (1, True)
+
+
+def test_calls_without_a_known_price_are_told_with_the_reason_and_what_gives_them_one(cli: CommandLine) -> None:
+    run = said(cli("run", "start", "custom"))
+    for provider in ("stub", "stub", "openai"):
+        said(cli("run", "log-step", "ask", "--kind", "llm", "--model", "gpt-4o", "--provider", provider,
+                 "--input-tokens", "1000", "--output-tokens", "100"))  # fmt: skip
+    said(cli("run", "end"))
+    why = "  2 calls of gpt-4o of stub: the price list has no provider stub\n  a call has a price when it says its cost"
+    for shown in (said(cli("cost")), said(cli("runs", "inspect", run))):
+        assert why in shown
+        assert "log_usage(cost=...)" in shown
+        assert "of openai" not in shown
+    unpriced = {"provider": "stub", "model": "gpt-4o", "calls": 2, "why": "the price list has no provider stub"}
+    assert result(cli("runs", "inspect", run, "--json"))["unpriced"] == [unpriced]
+    assert result(cli("cost", "--by", "run", "--json"))["unpriced"] == [unpriced]
 
 
 def test_what_a_question_probably_meant_is_said_beside_the_answer(cli: CommandLine) -> None:
@@ -132,6 +150,55 @@ def test_costs_of_an_agent_are_a_lower_bound_where_calls_have_no_price(cli: Comm
     text = said(cli("runs", "inspect", run))
     assert re.search(r"agents\n.*\n  w1 .* >=\$0\.5\n", text)
     assert "1 call without a known price" in text
+
+
+def test_a_step_that_was_open_when_the_run_was_over_is_no_error(cli: CommandLine) -> None:
+    """`runs` and `runs inspect` count the same."""
+    run = ran(cli, failing=1, left_open=2)
+    assert result(cli("runs", "--json"))[0]["errors"] == 1
+    text = said(cli("runs", "inspect", run))
+    assert re.search(
+        r"^errors \(1\)\n  w1  fails 0  .*\n  > ValueError: no\nopen when the run was over \(2\)\n  w1  open 0",
+        text,
+        re.M,
+    )
+    assert result(cli("runs", "inspect", run, "--json"))["lost"] == 2
+
+
+def test_what_was_lost_is_counted_in_a_large_run_too(cli: CommandLine) -> None:
+    run = ran(cli, failing=1, left_open=findings.TREE + 5)
+    text = said(cli("runs", "inspect", run))
+    assert "\nerrors (1)\n" in text
+    assert f"\nopen when the run was over ({findings.TREE + 5})\n" in text
+
+
+def ran(cli: CommandLine, *, failing: int, left_open: int) -> str:
+    """A run that was killed with steps open."""
+
+    async def write() -> str:
+        async with AsyncSession(server=cli.server, project=cli.project, agent="w1") as session:
+            written = WrittenRun(session.context.bus, cli.project)
+            await written.begin()
+            for number in range(failing):
+                failure = run_events.Failure(type="ValueError", message="no")
+                ended = run_events.StepEnded(
+                    step=ids.step(), name=f"fails {number}", time=now(), duration=5, status="error", error=failure
+                )
+                await written.event("step.ended", ended, "w1")
+            for number in range(left_open):
+                began = run_events.StepStarted(step=ids.step(), name=f"open {number}", time=now())
+                await written.event("step.started", began, "w1")
+            await written.event("ended", run_events.RunEnded(status="killed", time=now()), "w1")
+            return written.run
+
+    return asyncio.run(write())
+
+
+def test_inspect_without_a_run_says_what_it_takes(cli: CommandLine) -> None:
+    refused = cli("runs", "inspect")
+    assert refused.returncode == 2
+    assert "or name one as 'tracecraft runs inspect ID' or with TRACECRAFT_RUN\n" in refused.stderr
+    assert "--run" not in refused.stderr
 
 
 def test_infinities_are_shown_as_such(cli: CommandLine) -> None:

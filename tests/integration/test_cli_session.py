@@ -173,6 +173,15 @@ def test_a_conversation_reads_the_same_from_the_file_and_from_the_run(sessions: 
     assert sum(part["tokens"] for part in mirrored) == 1141
 
 
+def test_a_project_without_the_run_says_which_file_is_shown_in_its_place(sessions: Sessions) -> None:
+    sessions.do("mirror", CLAUDE)
+    assert sessions("session", "show", CLAUDE).stderr == ""
+    elsewhere = sessions("session", "show", CLAUDE, project=f"{sessions.project}-other")
+    assert elsewhere.returncode == 0
+    assert f"project {sessions.project}-other has no runs" in elsewhere.stderr
+    assert f"; this is the transcript {sessions.home.claude}, and not what was recorded of it\n" in elsewhere.stderr
+
+
 def test_words_in_a_conversation_have_no_power_over_the_terminal(sessions: Sessions, tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     evil = "done\x1b[2J\u202egnp\n2026-11-22 10:00:00  user -> root"
@@ -191,11 +200,7 @@ def test_a_text_is_found_in_mirrored_sessions_of_all_machines(sessions: Sessions
         (sessions.home.folder / name).rename(sessions.home.folder / f"{name}-gone")
 
     hits = sessions.result("search", "ECHO FROM SUB")
-    assert {(hit["run"], hit["where"]) for hit in hits} == {
-        (f"claude-{CLAUDE}", "input"),
-        (f"claude-{CLAUDE}", "output"),
-    }
-    assert {hit["name"] for hit in hits} == {"Bash", "claude-sonnet-4-5"}
+    assert [(hit["run"], hit["name"], hit["where"]) for hit in hits] == [(f"claude-{CLAUDE}", "Bash", "input")]
     (hit,) = [hit for hit in sessions.result("search", "File does not exist") if hit["name"] == "Read"]
     assert hit["where"] == "error"  # its output says the same
     assert (hit["agent"], hit["status"]) == ("widgets-claude", "error")
@@ -204,10 +209,49 @@ def test_a_text_is_found_in_mirrored_sessions_of_all_machines(sessions: Sessions
     assert sessions.result("search", "100%_sure") == []
 
 
+@pytest.mark.parametrize("where", ["mirrored", "--local"])
+def test_what_was_done_or_said_once_is_found_once(sessions: Sessions, where: str) -> None:
+    append(
+        sessions.home.claude.parent / "s.jsonl",
+        user(1, "please build it"),
+        *assistant(2, text("I shall start"), tool("t", command="make everything")),
+        answer(300, "t", "built in 3 s"),
+        *assistant(4, tool("u", command="true")),
+        answer(500, "u", ""),
+        *assistant(6, text("it is done")),
+    )
+    options = ["--local"] if where == "--local" else []
+    if not options:
+        sessions.do("mirror", "claude-s")
+    found = {
+        words: [(hit["kind"], hit["where"]) for hit in sessions.result("search", words, "--run", "claude-s", *options)]
+        for words in ("please build", "I shall start", "make everything", "built in", "it is done")
+    }
+    assert found == {
+        "please build": [("message", "input")],
+        "I shall start": [("llm", "output")],
+        "make everything": [("tool_call", "input")],
+        "built in": [("tool_call", "output")],
+        "it is done": [("llm", "output")],
+    }
+
+
+def test_a_model_call_that_only_used_tools_is_no_entry_of_its_own(sessions: Sessions, tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    append(path, user(1, "go"), *assistant(2, tool("t", command="ls /srv")), answer(300, "t", "x"))
+    append(path, *assistant(4, text("done")))
+    heads = [line for line in sessions.do("show", str(path)).splitlines() if line.startswith("20")]
+    assert [head[21:].split(" · ")[0].replace("widgets-claude", "me") for head in heads] == [
+        *("user -> me", "me uses Bash", "me (claude-sonnet-4-5)"),
+    ]
+    assert "> ls /srv" in sessions.do("show", str(path), "--last", "2")
+    assert [part["kind"] for part in sessions.result("show", str(path))] == ["message", "llm", "tool_call", "llm"]
+
+
 def test_a_text_is_found_in_transcripts_here(sessions: Sessions) -> None:
     hits = sessions.result("search", "exit 3", "--local")
     assert {hit["source"] for hit in hits} == {"codex", "hermes", "openclaw"}
-    assert {hit["where"] for hit in hits} == {"input", "output"}
+    assert {hit["where"] for hit in hits} == {"input"}
     (hit,) = sessions.result("search", "File does not exist", "--local")
     assert hit["where"] == "error"
     empty = sessions("session", "search", " ")

@@ -75,6 +75,16 @@ def test_status_never_prints_the_token_of_a_server_that_is_not_its_own(cli: Comm
         assert token not in done.stdout + done.stderr
 
 
+def test_status_counts_a_task_whose_lease_is_gone_as_lapsed_as_tasks_does(cli: CommandLine) -> None:
+    cli("claim", "A", agent="bob")
+    cli("claim", "B", "--lease", "1s", agent="bob")
+    until = time.monotonic() + 20
+    while "lapsed" not in cli("tasks", agent="alice").stdout:
+        assert time.monotonic() < until
+    assert result(cli("status", "--json", agent="alice"))["project"]["tasks"] == {"claimed": 1, "lapsed": 1}
+    assert "1 claimed, 1 lapsed" in cli("status", agent="alice").stdout
+
+
 def test_status_of_a_fresh_server_creates_nothing_on_it(own_nats: NatsServer, cli: CommandLine) -> None:
     assert cli("doctor", env={"TRACECRAFT_SERVER": own_nats.url}).returncode == 0
     for _ in range(2):
@@ -108,6 +118,28 @@ def test_status_of_the_stack_of_this_machine_has_all_of_its_parts_and_the_url_fo
     assert "messages behind" in text.stdout
     assert stack.nats.token is not None
     assert stack.nats.token not in text.stdout + text.stderr
+
+
+def test_status_otel_prints_what_points_an_exporter_at_the_receiver_and_nothing_else(stack: Stack) -> None:
+    printed = on_stack(stack, "-p", "shop", "status", "--otel")
+    assert printed.returncode == 0
+    environment = subprocess.run(
+        ["env", "-i", "sh", "-c", f"{printed.stdout}\nenv"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert {line for line in environment if line.startswith("OTEL_")} == {
+        f"OTEL_EXPORTER_OTLP_ENDPOINT={stack.state.otlp_url}",
+        f"OTEL_EXPORTER_OTLP_HEADERS=x-tracecraft-token={stack.state.otlp_token}",
+        "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+        "OTEL_RESOURCE_ATTRIBUTES=tracecraft.project=shop",
+    }
+    found = result(on_stack(stack, "-p", "shop", "status", "--otel", "--json"))
+    assert found["OTEL_EXPORTER_OTLP_ENDPOINT"] == stack.state.otlp_url
+
+
+def test_status_otel_says_what_has_a_receiver_where_none_is(cli: CommandLine) -> None:
+    done = cli("status", "--otel")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "'tracecraft serve --detach'" in done.stderr
 
 
 def test_status_exits_with_1_when_a_part_of_the_stack_is_down(bare_options: StackOptions) -> None:

@@ -23,9 +23,12 @@ def verdicts(lines: list[str]) -> list[str]:
 
 
 def test_demo_survives_the_death_of_a_worker_and_checks_its_own_story() -> None:
-    found = verdicts(said("stdlib_survey/demo.py"))
+    lines = said("stdlib_survey/demo.py")
+    found = verdicts(lines)
     assert len(found) == 5
     assert any(line.startswith("ok") and "taken over from bash-2" in line for line in found)
+    assert len([line for line in lines if line.endswith(" is open") or " tasks are open: " in line]) <= 3
+    assert not [line for line in lines if line.endswith("|  (0) |")]
 
 
 def test_the_search_tries_no_idea_twice_and_keeps_every_run_whole() -> None:

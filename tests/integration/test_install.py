@@ -88,6 +88,16 @@ def test_uninstall_leaves_what_the_person_wrote_meanwhile(machine: Machine, conf
     assert machine.done("install", "hermes", "--uninstall")["outcome"] == "not installed: nothing to remove"
 
 
+def test_uninstall_names_what_no_install_put_there(machine: Machine, config: Path) -> None:
+    config.write_text("plugins:\n  enabled: [tracecraft]\n")
+    machine.done("install", "hermes")
+    ran = machine("install", "hermes", "--uninstall")
+    assert ran.returncode == 0
+    assert "yours to do: " in ran.stderr
+    assert "'hermes plugins disable tracecraft' turns it off" in ran.stderr
+    assert config.read_text() == "plugins:\n  enabled: [tracecraft]\n"
+
+
 def test_settings_that_are_broken_are_not_touched(machine: Machine, config: Path) -> None:
     config.write_text("plugins: [\n")
     ran = machine("install", "hermes")

@@ -14,6 +14,7 @@ from tests.support.recording import logged, points
 from tests.support.sandbox import AGENT, Sandbox, refusing
 from tracecraft_cli.relay.ledger import home
 from tracecraft_core import sandbox as detection
+from tracecraft_core import urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +72,22 @@ def test_a_command_prints_and_exits_as_it_does_outside(sandbox: Sandbox, args: t
     assert plain.sub("", inside.stdout) == plain.sub("", direct.stdout)
     assert plain.sub("", inside.stderr) == plain.sub("", direct.stderr)
     assert not sandbox.status(), "an answer that was told is gone"
+
+
+def test_whoami_names_the_server_of_the_relay(sandbox: Sandbox) -> None:
+    here = {"TRACECRAFT_SERVER": "nats://127.0.0.1:9"}
+    alone = result(sandbox("whoami", "--json", env=here))
+    assert (alone["server"], alone["origin"]["server"]) == (
+        None,
+        f"by relay, and none serves {sandbox.workspace} now: 'tracecraft relay {sandbox.workspace}' outside starts one",
+    )
+    sandbox.relay()
+    told = result(sandbox("whoami", "--json", env=here))
+    assert (told["server"], told["origin"]["server"]) == (
+        urls.without_secrets(sandbox.outside.server),
+        f"by the relay that serves {sandbox.workspace}",
+    )
+    assert f"by the relay that serves {sandbox.workspace}" in sandbox("whoami", env=here).stdout
 
 
 def test_standard_input_and_files_go_along(sandbox: Sandbox) -> None:
@@ -202,6 +219,10 @@ def test_reserving_needs_an_answer_and_a_commit_goes_on_without_one(sandbox: San
     assert (checked.returncode, "nobody was asked" in checked.stderr) == (0, True)
     assert sandbox("reserve", "--check", "--staged", env={"TRACECRAFT_RESERVE_STRICT": "1"}).returncode == 69
     assert sandbox("reserve", "--install-git-hook").returncode == 0
+    (sandbox.workspace / ".tracecraft.toml").write_text("project = ", encoding="utf-8")
+    broken = sandbox("reserve", "--check", "--staged")
+    assert (broken.returncode, "is not valid TOML" in broken.stderr) == (0, True), broken.stderr
+    assert sandbox("reserve", "--check", "--staged", "--strict").returncode == 2
 
 
 def test_a_commit_inside_is_checked_through_the_relay(sandbox: Sandbox) -> None:

@@ -108,6 +108,36 @@ async def test_secrets_in_a_transcript_do_not_leave_the_machine(desk: Desk, tmp_
     assert "redacted" in json.dumps(events).lower()
 
 
+async def test_of_secrets_that_commands_and_files_show_nothing_leaves_the_machine(desk: Desk, tmp_path: Path) -> None:
+    """The token of a bus in what ``tracecraft status`` says, headers, files of settings, objects of an environment."""
+    hidden = "s3cretPw99x"
+    shown = [
+        json.dumps({"bus": {"url": f"nats://{hidden}@127.0.0.1:4222"}, "stack": {"otlp": {"token": f"{hidden}0123"}}}),
+        f"export TRACECRAFT_SERVER=nats://{hidden}@127.0.0.1:4222; git clone https://{hidden}@example.org/x.git",
+        f'DB_PASS: {hidden}\nGROQ=gsk_{hidden}abcdefghijklmnop\npassword = "open {hidden} 12345"\n',
+        f"xai-{hidden}abcdefghijkl pplx-{hidden}abcdefghijkl r8_{hidden * 3} SG.{hidden}abcdefgh.{hidden}abcdefgh",
+        f"ya29.{hidden}abcdefghijkl whsec_{hidden}abcdefghijkl xapp-1-{hidden} AccountKey={hidden}abcdefgh==;x",
+        f"https://hooks.slack.com/services/T0/B0/{hidden}abcdefgh",
+        f"curl -H 'Authorization: token {hidden}' -H 'Authorization: ApiKey {hidden}' https://example.org",
+        f"env:\n- name: DB_PASSWORD\n  value: {hidden}\n",
+    ]
+    path = tmp_path / "s.jsonl"
+    for at, said in enumerate(shown):
+        append(path, user(10 * at + 1, said), *assistant(10 * at + 2, tool(f"t{at}", command=said)))
+        append(path, answer(10 * at + 4, f"t{at}", said))
+    argv: dict[str, Any] = {
+        "env": [{"name": "DB_PASSWORD", "value": hidden}],
+        "api_key": {"value": hidden},
+        "argv": ["--token", f"-{hidden}"],
+    }
+    append(path, *assistant(200, tool("last", **argv)), answer(202, "last", json.dumps(argv)))
+    mirror = await desk.mirror("claude", path, "s")
+
+    told = json.dumps([entry async for entry in _entries(desk, mirror.run)])
+    assert "url-token" in told
+    assert [told[at - 60 : at + 20] for at in range(len(told)) if told.startswith(hidden, at)] == []
+
+
 @pytest.mark.parametrize("filling", [200, 300, 400, 500, 2_000, 4_000, 4_096])
 async def test_a_secret_that_lies_where_a_text_is_cut_is_redacted_before(
     desk: Desk, tmp_path: Path, filling: int

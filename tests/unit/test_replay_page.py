@@ -14,6 +14,7 @@ from tracecraft_cli.replay.html import page
 from tracecraft_cli.replay.pack import CHUNK, MOST_DETAIL
 from tracecraft_cli.replay.tape import Tape
 from tracecraft_core import queries
+from tracecraft_core.reservations import task_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,14 +154,24 @@ async def test_what_was_there_before_the_run_is_in_its_state(browser: Browser, t
     class Later(Recording):
         async def state(self, seq: int) -> queries.State:
             known = {"old": queries.MemoryValue(value="kept", revision=1, seq=1)}
-            task = {"S0": queries.TaskAt(record={"state": "open"}, fence=1, seq=2)}
+            task = {
+                "S0": queries.TaskAt(record={"state": "open"}, fence=1, seq=2),
+                task_of("old.py"): queries.TaskAt(record={"state": "claimed"}, fence=1, seq=3),
+            }
             return queries.State(seq=seq, time=None, memory=known, tasks=task, mailboxes={}, steps={})
 
     recording = Later()
     recording.event("ann", "log", text="x")
-    told = report(browser, await written(recording, tmp_path))
+    recording.task("ann", task_of("src/*.py"), "claimed")
+    recording.task("ann", "S1", "done")
+    path = await written(recording, tmp_path)
+    told = report(browser, path)
     assert "oldkept" in told["state"]
     assert "S0open" in told["state"]
+    assert "S1done" in told["state"]
+    assert "the reservation of old.pyclaimed" in told["state"], "people read the glob"
+    assert "the reservation of src/*.pyclaimed" in told["state"]
+    assert "file." not in told["state"]
 
 
 def facts(browser: Browser) -> dict[str, str]:

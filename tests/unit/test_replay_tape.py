@@ -58,25 +58,55 @@ def test_an_entry_says_who_did_what(
     assert (one.kind, one.agent, one.text) == (kind, agent, text)
 
 
-def test_the_clock_of_lines_goes_the_way_of_the_log_and_late_records_say_so() -> None:
-    """A message has the server's time only; an event of a run the writer's too, which is earlier."""
-    second = 1_000_000_000
+def test_lines_say_when_it_happened_and_where_the_clocks_are_far_apart() -> None:
+    """A message has the server's time only; an event of a run its writer's too, which counts."""
+    start = 1_000_000_000_000_000
     entries = [
         ("tc.p.msg.bob.ann", "2001-09-09T01:46:40.010Z", {"text": "hi"}),
-        ("tc.p.run.r.ann.log", "2001-09-09T01:46:40.011Z", {"text": "before", "time": second * 1_000_000 + 3_000}),
-        ("tc.p.run.r.ann.log", "2001-09-09T01:46:40.012Z", {"text": "waited", "time": (second - 65) * 1_000_000}),
+        ("tc.p.run.r.ann.log", "2001-09-09T01:46:40.011Z", {"text": "before", "time": start + 3_000}),
+        ("tc.p.run.r.ann.log", "2001-09-09T01:46:40.012Z", {"text": "waited", "time": start - 65_000_000}),
+        ("tc.p.run.r.ann.log", "2001-09-09T01:46:40.013Z", {"text": "fast", "time": start + 5_013_000}),
     ]
     moments = [
         moment(Entry(seq=seq, time=time, subject=subject, body=body))
         for seq, (subject, time, body) in enumerate(entries)
     ]
-    assert [line(one, moments[0].stored) for one in moments] == [
-        "0  +0:00.000  ann  to bob: hi",
-        "1  +0:00.001  ann  before",
-        "2  +0:00.002 (recorded 1:05.012 before)  ann  waited",
+    assert [line(one, start) for one in moments] == [
+        "0  +0:00.010  ann  to bob: hi",
+        "1  +0:00.003  ann  before",
+        "2  -1:05.000 (in the log 1:05.012 later)  ann  waited",
+        "3  +0:05.013 (a clock 0:05.000 ahead)  ann  fast",
     ]
     told = as_json(moments[2])
     assert (told["time"], told["stored"]) == ("2001-09-09T01:45:35.000000Z", "2001-09-09T01:46:40.012000Z")
+
+
+async def test_offsets_agree_with_durations_however_events_came_into_the_log() -> None:
+    """A writer hands over several events at once: the server's times of them say nothing."""
+    recording = Recording()
+    began = recording.now
+    recording.message("bob", "ann", "sent before the run began")
+    recording.tick(40_000)  # the way of the run's first events to the log
+    recording.event("ann", "started", name="search", time=began + 10_000)
+    recording.event("ann", "step.started", step=STEP, name="fit", time=began + 12_000)
+    recording.event("ann", "step.ended", step=STEP, name="fit", time=began + 37_000, duration=25_000)
+    tape = await whole(recording)
+    assert [line(one, tape.zero).split("  ", 1)[1] for one in tape.moments] == [
+        "-0:00.010  bob  to ann: sent before the run began",
+        "+0:00.000  ann  run search begins",
+        "+0:00.002  ann  begins fit",
+        "+0:00.027  ann  ends fit after 25 ms",
+    ]
+
+
+async def test_a_run_whose_requests_each_say_when_it_began_began_at_the_first_of_these_times() -> None:
+    recording = Recording()
+    for late in (5_000, 3_000, 0):
+        recording.tick(1_000)
+        recording.event("otel", "started", name="trace", time=START + late)
+    tape = Tape(recording)
+    await tape.begin()
+    assert tape.zero == START
 
 
 @pytest.mark.parametrize("event", run_events.EVENTS)
@@ -244,8 +274,6 @@ async def test_the_end_of_a_run_inside_of_the_run_carries_its_name() -> None:
 @pytest.mark.parametrize(
     ("text", "time"),
     [
-        ("+0:00.270", "11:06:40.270999"),
-        ("+1:00:05", "12:06:45.999999"),
         ("11:06:41", "11:06:41.999999"),
         ("11:06:41.5", "11:06:41.599999"),
         ("2026-11-18T11:06:40.5Z", "11:06:40.500000"),
@@ -273,6 +301,47 @@ async def test_an_offset_as_it_is_printed_leads_to_the_moment_beside_it() -> Non
     recording.event("ann", "log", text="three")
     tape = Tape(recording)
     assert tape.moments[await tape.seek(parse("+0:00.270"))].text == "two"
+
+
+@pytest.mark.parametrize(
+    ("text", "seq"),
+    [
+        ("-0:00.001", 0),  # before everything
+        ("-0:00.000", 10),
+        ("+0:00", 40),
+        ("+0:00.100", 30),  # its line stands behind one of a later time
+        ("+0:00.200", 10),  # the next that is printed so or later had not happened yet
+        ("+0:00.300", 20),
+        ("+9:00", 40),
+    ],
+)
+async def test_what_had_happened_at_an_offset_goes_up_to_the_line_that_is_printed_with_it(text: str, seq: int) -> None:
+    recording = Recording()
+    recording.event("ann", "started", name="search")
+    recording.tick(400_000)
+    recording.event("ann", "log", text="later", time=START + 300_000)
+    recording.event("bob", "log", text="earlier", time=START + 100_000)
+    recording.tick(100_000)
+    recording.event("ann", "log", text="last")
+    assert await Tape(recording).until(parse(text)) == (seq or recording.first_seq - 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("hi", False),
+        ("x" * 229, False),
+        ("x" * 230, True),
+        ("x" * 5000, True),
+        ("a" + " " * 300 + "b", True),
+        ("a \n" * 70, False),
+    ],
+    ids=["short", "as-long-as-may-be", "one-more", "long", "blanks", "lines"],
+)
+def test_a_moment_whose_line_is_cut_says_so(text: str, cut: bool) -> None:
+    one = said("tc.p.msg.bob.alexander", {"text": f"q: {text}"})
+    assert one.cut is cut
+    assert as_json(one)["cut"] is cut
 
 
 @pytest.mark.parametrize("took", [2**63, 2**64, -1, 1e300])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracecraft_core import globs, names, reservations
+from tracecraft_core import globs, names, reservations, task_ids
 from tracecraft_core.bodies import TaskRecord
 from tracecraft_core.errors import FileReserved, UsageError
 from tracecraft_core.reservations import Reservation, Reserved
@@ -183,7 +183,7 @@ def test_the_id_of_a_glob_is_a_task_id_and_can_be_read_back(parts: list[str]) ->
     assert names.task(task) == task
     assert reservations.is_reservation(task)
     assert reservations.glob_of(task) in (glob, None)
-    assert (reservations.glob_of(task) is None) == (reservations.HASHED in task)
+    assert (reservations.glob_of(task) is None) == (task_ids.HASHED in task)
 
 
 def test_ids_can_be_read_by_people() -> None:
@@ -269,3 +269,28 @@ def test_a_record_says_what_it_reserves() -> None:
     found = reservations.reservation("file.a", record, 3, "now")
     assert found is not None
     assert (found.glob, found.also, found.rank, found.fence) == ("a", ("b",), 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("glob", "tail", "may"),
+    [
+        ("src/a.py", "a.py", True),
+        ("src/a.py", "src/a.py", True),
+        ("a.py", "a.py", True),
+        ("src/ba.py", "a.py", False),
+        ("src/a.py", "lib/a.py", False),
+        ("src/*.py", "a.py", True),
+        ("src/*.py", "b/a.py", False),
+        ("src/**", "b/a.py", True),
+        ("src/[[]a].py", "[a].py", True),
+        ("src/a.py", "*.py", False),
+        ("src/a?b", "a\\b", True),
+        ("src/**", "a" * 2_000, True),
+        ("docs/x", "", True),
+    ],
+)
+def test_a_reservation_may_be_of_a_file_of_which_only_the_end_of_the_path_is_known(
+    glob: str, tail: str, may: bool
+) -> None:
+    held = Reservation(glob=glob, owner="a", session="s", fence=1, since="", task="t")
+    assert (reservations.with_a_path_that_ends(tail, [held]) is not None) == may

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tracecraft.integrations.toolbox import PROTOCOL, TOOLS, Toolbox, ToolProblem, as_text, bounds
 from tracecraft.integrations.toolbox.catalog import ARGUMENTS
-from tracecraft.integrations.toolbox.problem import LONGEST, problem_of
+from tracecraft.integrations.toolbox.problem import LONGEST, held, problem_of
 from tracecraft.integrations.toolbox.tool import decode, example
 from tracecraft.integrations.toolbox.verbs import VERBS
 from tracecraft_core import errors
@@ -42,6 +42,13 @@ def test_there_are_at_most_sixteen_tools_and_each_has_code() -> None:
     assert len(TOOLS) == 16
     assert {tool.name for tool in TOOLS} == VERBS.keys() == ARGUMENTS.keys()
     assert TOOLS[0].long_name == "tracecraft_whoami"
+
+
+@pytest.mark.parametrize(("me", "said"), [("alice", "bob holds S1"), ("bob", "bob (session s-1) holds S1")])
+def test_a_refused_claim_says_the_session_of_the_holder_only_to_its_own_name(me: str, said: str) -> None:
+    problem = held(errors.TaskHeld("S1", "bob", None, 21.2), "s-1", me=me)
+    assert problem.message.startswith(f"claim refused: {said}, its lease ends in 21 s")
+    assert problem.facts["session"] == "s-1"
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)

@@ -62,6 +62,11 @@ def codex(*lines: dict[str, Any], parser: CodexParser | None = None) -> tuple[li
 # -- the real ones -----------------------------------------------------------------------------------------------
 
 
+def test_outside_of_git_a_session_of_claude_code_has_no_branch() -> None:
+    found, _ = claude(user(1, "hi") | {"cwd": "/srv", "gitBranch": "HEAD"}, user(2, "more") | {"gitBranch": "main"})
+    assert [facts.branch for facts in of(records.Facts, found)] == ["", "main"]
+
+
 def test_a_session_of_claude_code_is_read_whole(coding_home: Home) -> None:
     places: Places = {}
     found = read("claude", coding_home.claude, places=places)
@@ -283,6 +288,60 @@ def test_usage_of_codex_never_counts_by_both_ways() -> None:
     record = _rollout(None, "token_usage_record", response_id="r", usage={"input_tokens": 9, "output_tokens": 1})
     found, _ = codex(_said(None, "one"), record, _count(10, 10))
     assert total(found) == Tokens(input=9, output=1)
+
+
+def _called(name: str) -> dict[str, Any]:
+    return _rollout(None, "response_item", type="function_call", name=name, arguments="{}", call_id="c1")
+
+
+def _answer(output: Any) -> dict[str, Any]:
+    return _rollout(None, "response_item", type="function_call_output", call_id="c1", output=output)
+
+
+def _over(**item: Any) -> dict[str, Any]:
+    return _rollout(None, "event_msg", type="item_completed", item={"id": "c1", "status": "failed", **item})
+
+
+REFUSED = {"content": [{"type": "text", "text": "claim refused: bob holds T"}], "isError": True}
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        pytest.param(
+            [_answer("Command blocked by PreToolUse hook: a.py is reserved by bob.. Command: touch a.py. Command: x")],
+            "a.py is reserved by bob",
+            id="a-command-that-a-hook-refused",
+        ),
+        pytest.param(
+            [_answer("Tool call blocked by PreToolUse hook: ask bob")], "ask bob", id="a-tool-that-a-hook-refused"
+        ),
+        pytest.param(
+            [_answer("Wall time: 0.1 seconds\nOutput:\nCommand blocked by PreToolUse hook: says a page")],
+            None,
+            id="a-page-that-has-these-words",
+        ),
+        pytest.param(
+            [_over(type="McpToolCall", result=REFUSED), _answer("x")], "claim refused: bob holds T", id="an-mcp-tool"
+        ),
+        pytest.param(
+            [_over(type="McpToolCall", result=None, error={"message": "it is gone"}), _answer("x")],
+            "it is gone",
+            id="an-mcp-server-that-is-gone",
+        ),
+        pytest.param([_over(type="CommandExecution", exit_code=3), _answer("x")], "exit code 3", id="a-command"),
+        pytest.param([_over(type="FileChange", status="declined"), _answer("x")], "declined", id="a-patch"),
+        pytest.param(
+            [_rollout(None, "event_msg", type="mcp_tool_call_end", call_id="c1", result={"Ok": REFUSED}), _answer("x")],
+            "claim refused: bob holds T",
+            id="an-mcp-tool-of-old-versions",
+        ),
+    ],
+)
+def test_what_codex_was_refused_is_an_error_with_the_reason(lines: list[dict[str, Any]], error: str | None) -> None:
+    found, _ = codex(_called("exec_command"), *lines)
+    (ended,) = of(records.ToolEnded, found)
+    assert ended.error == error
 
 
 def test_a_sub_agent_of_codex_knows_its_parent() -> None:

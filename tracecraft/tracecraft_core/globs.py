@@ -129,6 +129,15 @@ def escape(path: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in path)
 
 
+def ending(tail: str) -> Glob:
+    """What matches every path that ends in these names, in whichever folder, and little else."""
+    names = "".join("?" if char in "\\\0" or "\ud800" <= char <= "\udfff" else char for char in escape(tail))
+    try:
+        return parse(f"**/{names}")
+    except UsageError:
+        return parse("**")
+
+
 def is_pattern(text: str) -> bool:
     """Whether there is a character in it that means something else than itself."""
     return any(char in text for char in "*?[")

@@ -8,7 +8,6 @@ one rank, that of the first, whose record names the others until each has a reco
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +15,7 @@ import msgspec
 
 from tracecraft_core import globs, names
 from tracecraft_core.errors import FileReserved, UsageError
+from tracecraft_core.task_ids import HASHED, PREFIX, decoded, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,16 +23,8 @@ if TYPE_CHECKING:
     from tracecraft_core.bodies import TaskRecord
     from tracecraft_core.tasks import Holder
 
-PREFIX: Final = "file"
-"""First token of the id of every reservation."""
-
 ALL: Final = f"{PREFIX}.>"
 """The pattern of all reservations."""
-
-HASHED: Final = "=sha256"
-"""Second token of the id of a glob that is too long to be written out; ``=`` is followed by hexadecimal digits else."""
-
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]")
 
 
 class Reserved(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -101,33 +93,20 @@ def check_work(task: str) -> str:
 
 
 def task_of(glob: str) -> str:
-    """The id of the task of a glob: its parts are the tokens; what a token may not have is ``=`` and two digits."""
-    tokens = ["".join(map(_encoded, part)) for part in globs.parse(glob).text.split("/")]
-    task = ".".join((PREFIX, *tokens))
+    """The id of the task of a glob (`tracecraft_core.task_ids`)."""
+    task = encoded(globs.parse(glob).text.split("/"))
     if len(task) <= names.MAX_KEY:
         return task
     return f"{PREFIX}.{HASHED}.{hashlib.sha256(glob.encode()).hexdigest()}"
 
 
-def _encoded(char: str) -> str:
-    return char if _PLAIN.match(char) else "".join(f"={byte:02X}" for byte in char.encode())
-
-
 def glob_of(task: str) -> str | None:
     """The glob of a task's id; ``None`` for one that was too long, or is not ours: then the record says it."""
-    first, *tokens = task.split(".")
-    if first != PREFIX or not tokens or tokens[0] == HASHED:
-        return None
+    glob = decoded(task)
     try:
-        glob = "/".join(_decoded(token) for token in tokens)
-        return glob if task_of(glob) == task else None
-    except (ValueError, UsageError):
+        return glob if glob is not None and task_of(glob) == task else None
+    except UsageError:
         return None
-
-
-def _decoded(token: str) -> str:
-    plain, *rest = token.split("=")
-    return b"".join([plain.encode(), *(bytes.fromhex(piece[:2]) + piece[2:].encode() for piece in rest)]).decode()
 
 
 def data_of(reserved: Reserved) -> Any:
@@ -180,6 +159,16 @@ def covering(glob: str, found: Iterable[Reservation]) -> Reservation | None:
     """One of these that covers all of a glob."""
     wanted = globs.parse(glob)
     return next((one for one in found if globs.covers(globs.parse(one.glob), wanted)), None)
+
+
+def with_a_path_that_ends(tail: str, found: Iterable[Reservation]) -> Reservation | None:
+    """One of these that covers a file whose path ends in these names."""
+    wanted = globs.ending(tail)
+    return next((one for one in found if _may_meet(globs.parse(one.glob), wanted)), None)
+
+
+def _may_meet(glob: globs.Glob, wanted: globs.Glob) -> bool:
+    return globs.matches(wanted, glob.prefix) if glob.whole else globs.meeting(glob, wanted) is not None
 
 
 def chosen(given: str, found: Sequence[Reservation]) -> list[Reservation]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from tracecraft_bridge import prices
 from tracecraft_bridge.query import runs
 from tracecraft_bridge.query.refusal import bad_question
 from tracecraft_bridge.query.values import money
-from tracecraft_core.queries import CostReport, CostRow
+from tracecraft_core.queries import CostReport, CostRow, UnpricedRow
 
 if TYPE_CHECKING:
     from tracecraft_bridge.database import Connection
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 MOST: Final = 1_000
 """Rows of a report; ``total`` has the others too."""
+
+UNPRICED: Final = 10
+"""Models that are named as having no price."""
 
 _BY: Final = {
     "agent": "agent",
@@ -55,12 +59,18 @@ async def cost(asked: Asked, question: CostQuestion) -> CostReport:
         foreign = f"{source} AND counted AND currency <> 'USD' AND amount IS NOT NULL"
         other = await _all(connection, f"SELECT currency, sum(amount) {foreign} GROUP BY 1 ORDER BY 1", bound)
         priced = f"{source} AND price_version IS NOT NULL"
+        unknown = f"{source} AND counted AND amount IS NULL GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT {UNPRICED}"
+        unpriced = await _all(connection, f"SELECT provider, model, count(*) {unknown}", bound)
         versions = await _all(connection, f"SELECT DISTINCT price_version {priced} ORDER BY 1", bound)
     return CostReport(
         rows=[_row(*row) for row in rows],
         total=_row(None, *total),
         other={currency: float(amount) for currency, amount in other},
         price_versions=[version for (version,) in versions],
+        unpriced=[
+            UnpricedRow(provider=provider, model=model, calls=calls, why=prices.missing(provider, model))
+            for provider, model, calls in unpriced
+        ],
     )
 
 

@@ -27,6 +27,7 @@ CANDIDATES: Final = 5
 _RECENT: Final = 1_000
 """Newest runs among which the nearest ids are looked for."""
 
+_ELSEWHERE: Final = " (-p names another project)"
 _COLUMNS: Final = (
     "r.run, r.name, r.status, r.agent, r.started, r.ended, r.heard, r.purpose, r.parent, r.steps, r.errors, "
     "r.input_tokens, r.cache_read_tokens, r.cache_write_tokens, r.output_tokens, r.reasoning_tokens, "
@@ -76,13 +77,15 @@ async def _nearest(connection: Connection, project: str, given: str) -> str:
     )
     found = await cursor.fetchall()
     if not found:
-        return "the project has no runs"
+        return f"project {project} has no runs{_ELSEWHERE}"
     named = [run for run, name in found if name == given]
     if named:
-        return f"runs of this name: {', '.join(named[:CANDIDATES])}"
+        return f"runs of this name in project {project}: {', '.join(named[:CANDIDATES])}"
     near = difflib.get_close_matches(given, [run for run, _ in found], 3)
     near += [run for run, _ in found if run.endswith(tuple(difflib.get_close_matches(given, _ends(found), 3)))][:3]
-    return f"the nearest are {', '.join(dict.fromkeys(near))}" if near else f"the newest is {found[0][0]}"
+    if near:
+        return f"the nearest in project {project} are {', '.join(dict.fromkeys(near))}{_ELSEWHERE}"
+    return f"the newest in project {project} is {found[0][0]}{_ELSEWHERE}"
 
 
 def _ends(found: Sequence[tuple[Any, ...]]) -> list[str]:

@@ -56,15 +56,15 @@ def _as_json(agent: Agent, now: str) -> dict[str, Any]:
 
 
 def _table(found: list[Agent], now: str) -> str:
-    from tracecraft_cli import task_view
     from tracecraft_cli.ages import ago, wall
     from tracecraft_core.quotation import neutral
+    from tracecraft_core.task_ids import spoken
 
     rows = [
         [
             neutral(agent.name),
             state(agent) if state(agent) == "online" else f"{state(agent)} {ago(agent.last_seen, now)}",
-            neutral(", ".join(map(task_view.named, agent.tasks))) or "-",
+            neutral(", ".join(map(spoken, agent.tasks))) or "-",
             wall(agent.since, now) if agent.since else "-",
             ago(agent.last_seen, now),
         ]

@@ -59,6 +59,9 @@ def command(common: Common, by: str, since: float | None, run_id: str | None) ->
 
 
 def _text(report: CostReport, by: str) -> str:
+    from tracecraft_cli.amounts import decimal
+    from tracecraft_cli.runs_view import prices
+
     lines = [
         table(
             [by, "calls", "input", "cache read", "cache write", "output", "reasoning", "cost"],
@@ -68,6 +71,7 @@ def _text(report: CostReport, by: str) -> str:
     if report.total.unpriced:
         have = "call has" if report.total.unpriced == 1 else "calls have"
         lines.append(f"{report.total.unpriced} {have} no known price: the costs with >= are lower bounds")
+        lines += [f"  {line}" for line in prices.lines(report.unpriced)]
     if report.total.not_counted:
         calls = (
             "call of replays and forks, or reported twice, is"
@@ -75,7 +79,7 @@ def _text(report: CostReport, by: str) -> str:
             else ("calls of replays and forks, or reported twice, are")
         )
         lines.append(f"{report.total.not_counted} {calls} not counted")
-    lines += [f"besides {amount:.4g} {currency}" for currency, amount in report.other.items()]
+    lines += [f"besides {decimal(amount)} {currency}" for currency, amount in report.other.items()]
     if report.price_versions:
         lines.append(f"prices: {', '.join(report.price_versions)}")
     return "\n".join(lines)

@@ -57,10 +57,8 @@ def _work(common: Common, coding_agent: str, dry_run: bool, uninstall: bool, sco
     emit(common.as_json, result, None if not plan and not dry_run else f"{plan.title}: {outcome}")
     for path in backups:
         note(f"as it was before: {path}")
-    for words in plan.left if not uninstall else ():
+    for words in plan.left:
         note(f"yours to do: {words}")
-    if not uninstall:
-        _check_mcp(coding_agent)
 
 
 def _outcome(plan: Plan, dry_run: bool, uninstall: bool) -> str:
@@ -84,10 +82,3 @@ def _who(common: Common) -> dict[str, str]:
     given = {name: value for name in ("agent", "project") if (value := common.flags[name]) is not None}
     usual = {"agent": settings.default_agent(Path("openclaw")), "project": found.project}
     return usual | openclaw.who() | given
-
-
-def _check_mcp(coding_agent: str) -> None:
-    import importlib.util
-
-    if coding_agent != "hermes" and importlib.util.find_spec("mcp") is None:
-        note("the MCP server needs the package mcp: pip install 'tracecraft-nats[mcp]'")

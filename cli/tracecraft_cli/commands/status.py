@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracecraft_cli.options import Common, common
-from tracecraft_cli.output import emit
+from tracecraft_cli.output import emit, note
 from tracecraft_cli.runner import guard
 
 if TYPE_CHECKING:
@@ -17,27 +17,48 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--otel", is_flag=True, help="Only the lines that point an exporter of OpenTelemetry at the stack here.")
 @common
-def command(common: Common) -> None:
+def command(common: Common, otel: bool) -> None:
     """Show the health of everything in one screen: bus, streams, bridge, stores, and what goes on in the project.
 
     Exits with 1 when something is down, with 69 when the bus cannot be reached. With --json it has the URL of the bus,
     token included for the stack of this machine, so that any NATS client can be pointed at it.
 
+    With --otel it prints OTEL_EXPORTER_OTLP_... for this project, token included, and nothing else: for a file that
+    only you can read, or for eval "$(tracecraft status --otel)".
+
     Example: nats --server "$(tracecraft status --json | jq -r .result.bus.url)" sub 'tc.>'
     """
-    guard(common.as_json, lambda: _show(common))
+    guard(common.as_json, lambda: _otel(common) if otel else _show(common))
+
+
+def _otel(common: Common) -> None:
+    from tracecraft_cli import otel_lines
+    from tracecraft_core import settings
+
+    found = otel_lines.variables(settings.load(common.flags))
+    emit(common.as_json, found, otel_lines.lines(found))
 
 
 def _show(common: Common) -> None:
     import asyncio
 
-    from tracecraft_cli import health
+    from tracecraft_cli import health, spooled
     from tracecraft_core import settings
+    from tracecraft_core.errors import BusUnreachable
 
-    found = asyncio.run(health.examine(settings.load(common.flags)))
+    resolved = settings.load(common.flags)
+    waits = spooled.summary(resolved)
+    try:
+        found = asyncio.run(health.examine(resolved))
+    except BusUnreachable:
+        if waits:
+            note(f"tracecraft: {waits}")
+        raise
     result = {"healthy": not found.problems, "problems": found.problems} | dataclasses.asdict(found)
-    emit(common.as_json, result, _text(found))
+    lines = [_text(found), *([_line("spool", waits)] if waits else [])]
+    emit(common.as_json, result | {"waiting": waits}, "\n".join(lines))
     if found.problems:
         sys.exit(1)
 

@@ -25,6 +25,7 @@ from tracecraft.recording.reader import Reader, load
 from tracecraft.recording.takeover import deliver_spools
 from tracecraft_cli.relay.folder import NO_ROOM, Folder, Suspicious
 from tracecraft_core import names, subjects
+from tracecraft_core.destination import Destination
 from tracecraft_core.errors import TracecraftError
 from tracecraft_core.run_events import EVENTS
 from tracecraft_core.settings import DEFAULT_PROJECT

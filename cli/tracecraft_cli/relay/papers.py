@@ -113,6 +113,8 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     """Whom every request counts for, whatever it says."""
     started: float
     """Seconds since 1970."""
+    server: str = ""
+    """By which it reaches the bus, without secrets."""
 
 
 def fresh(touched: float) -> bool:

@@ -82,7 +82,7 @@ class _Relay:
     """Its errands under way."""
 
     def __init__(self, means: Means, resolved: Settings, told: Callable[[str], None]) -> None:
-        self._means, self._told = means, told
+        self._means, self._told, self._server = means, told, resolved.server
         self._spot, self._ledger = means.spot, means.ledger
         self._drain = Drain(means.spot, means.ledger.place, resolved, told)
         self._errands: dict[asyncio.Task[None], Errand] = {}
@@ -112,8 +112,8 @@ class _Relay:
 
     async def _beat(self) -> None:
         project, agent = self._means.project, self._means.agent
-        host = socket.gethostname()
-        beat = Beat(pid=os.getpid(), host=host, project=project, agent=agent, started=time.time())
+        host, server = socket.gethostname(), self._server
+        beat = Beat(pid=os.getpid(), host=host, project=project, agent=agent, started=time.time(), server=server)
         while True:
             with self._in_words("the workspace's folder"):
                 self._spot.renew()

@@ -20,8 +20,9 @@ def command(common: Common, file: str) -> None:
 
     def check() -> None:
         from tracecraft_cli import plan_file
+        from tracecraft_cli.amounts import counted
 
         plan = plan_file.load(file)
-        emit(common.as_json, {"tasks": [task.id for task in plan]}, f"{len(plan)} tasks, no cycle")
+        emit(common.as_json, {"tasks": [task.id for task in plan]}, f"{counted(len(plan), 'task')}, no cycle")
 
     guard(common.as_json, check)

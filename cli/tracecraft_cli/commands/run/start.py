@@ -64,7 +64,7 @@ def command(common: Common, name: str, params: tuple[str, ...], tags: tuple[str,
         from tracecraft_core import ids
 
         current = current_run.CurrentRun(settings)
-        inside = current.need() if parent == "" else parent
+        inside = current.need(by="with --parent ID") if parent == "" else parent
         run_id = ids.run()
         begin = run_notes.started(name, content["params"], content["tags"], inside)
         run_writing.tell(await RunBook.of(settings, run_id).write(bus, [], first=begin))

@@ -70,12 +70,12 @@ def command(
         import dataclasses
 
         from tracecraft_cli import carrying
+        from tracecraft_cli.amounts import counted
 
         done = await carrying.export(session.context, run_id, output, with_artifacts=with_artifacts)
-        files = f", {done.artifacts} files" if with_artifacts else ""
-        text = (
-            f"{done.file}: run {done.run}, {done.entries:,} entries{files}, {done.size:,} bytes, root {done.root[:16]}"
-        )
+        files = f", {counted(done.artifacts, 'file')}" if with_artifacts else ""
+        entries = counted(done.entries, "entry", "entries")
+        text = f"{done.file}: run {done.run}, {entries}{files}, {done.size:,} bytes, root {done.root[:16]}"
         emit(common.as_json, dataclasses.asdict(done), text)
         return None
 
@@ -84,8 +84,8 @@ def command(
 
 
 async def _spans(common: Common, session: AsyncSession, run_id: str, target: str, headers: dict[str, str]) -> None:
+    from tracecraft_cli.amounts import counted
     from tracecraft_cli.otlp_export import exporting, files
-    from tracecraft_cli.runs_view.numbers import counted
 
     done, notes = await exporting.export(session.context, run_id, target, headers)
     for one in notes:

@@ -34,7 +34,7 @@ def command(common: Common, run_id: str | None, follow: bool) -> None:
         from tracecraft_cli.current_run import CurrentRun
         from tracecraft_cli.runs_view import detail, findings, following
 
-        wanted = run_id or CurrentRun(session.settings).need()
+        wanted = run_id or CurrentRun(session.settings).need(by="as 'tracecraft runs inspect ID'")
         found = await findings.find(session.context, wanted)
         now = await timeline.server_time(session.context.bus)
         shown = None if common.as_json else detail.text(found, now, columns(), bars=interactive())
