@@ -12,15 +12,15 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from tracecraft_core import names
 from tracecraft_core.errors import Malformed, UsageError
 
 TaskState = Literal["open", "claimed", "done", "failed", "blocked", "needs_review"]
 Settlement = Literal["done", "failed", "blocked", "needs_review"]
 ReceiptState = Literal["fetched", "acked", "expired"]
 PresenceMode = Literal["live", "oneshot"]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}(?!\n)$")]
-"""Of an agent or a session. Any client can write a record, and a name stands in our sentences, to people and to models.
-(In Python's expressions ``$`` matches before a last newline too.)"""
+Name = Annotated[str, msgspec.Meta(pattern=names.TOKEN)]
+"""Of an agent or a session. Any client can write a record, and a name stands in our sentences, also to models."""
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tracecraft_core.facts import Fact
     from tracecraft_core.queries import Entry
 
-MAIL_KINDS = ("msg", "all", "receipt", "agent")
 OVER = frozenset({"acked", "expired"})
 """Receipts after which a message is in no mailbox any more."""
 

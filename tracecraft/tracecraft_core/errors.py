@@ -203,13 +203,13 @@ class OwnerLost(TracecraftError):
 class BusUnreachable(TracecraftError, ConnectionError):
     """No NATS server answers, or it refuses us. Attributes: ``servers`` (without passwords), ``reason``.
 
-    ``given`` says whether somebody named the servers: at the default address a stranger's may listen.
+    ``is_default`` says that nobody named the server: at the default address a stranger's may listen.
     """
 
     exit_code = 69
 
-    def __init__(self, servers: str, reason: str, *, given: bool = True) -> None:
-        if "authorization" in reason.lower() and not given:
+    def __init__(self, servers: str, reason: str, *, is_default: bool = False) -> None:
+        if "authorization" in reason.lower() and is_default:
             message = (
                 f"the NATS server at {servers} refuses us ({reason}): nothing names a server, so this is the default "
                 "address, and it is somebody else's; start yours with 'tracecraft serve', "

@@ -20,6 +20,9 @@ MAX_TOKEN: Final = 64
 MAX_KEY: Final = 256
 """Characters in a task id or a memory key; NATS breaks the connection near 4,000 (control line)."""
 
+TOKEN: Final = f"^[A-Za-z0-9_-]{{1,{MAX_TOKEN}}}(?!\\n)$"
+"""Such a name as a regular expression of JSON Schema. (In Python's ``$`` matches before a last newline too.)"""
+
 _TOKEN_BAD: Final = re.compile(r"[^A-Za-z0-9_-]")
 _TOKEN_GAP: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _KEY_BAD: Final = re.compile(r"[^A-Za-z0-9_=/.-]")

@@ -86,7 +86,7 @@ class Settings:
             tls_first=values.get("tls_first") == "true",
             inbox_prefix=values.get("inbox_prefix") or "_INBOX",
             js_prefix=_js_prefix(values),
-            given=self.origin.get("server") != "default",
+            is_default=self.origin.get("server") == "default",
         )
 
 
@@ -192,8 +192,7 @@ def find_file(folder: Path) -> Path | None:
 
 def user_config() -> Path:
     """The user's own settings file."""
-    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "tracecraft" / "config.toml"
+    return _config_dir() / "config.toml"
 
 
 def state_dir() -> Path:
@@ -204,8 +203,12 @@ def state_dir() -> Path:
 
 def approved_servers() -> Path:
     """The file of the servers that the person lets projects' files name."""
+    return _config_dir() / "approved-servers"
+
+
+def _config_dir() -> Path:
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "tracecraft" / "approved-servers"
+    return Path(base).expanduser() / "tracecraft"
 
 
 def default_agent(folder: Path) -> str:

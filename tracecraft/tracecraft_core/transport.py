@@ -59,8 +59,8 @@ class ServerOptions:
     js_prefix: str = "$JS.API"
     connect_timeout: float = 5.0
     """Seconds for one attempt to connect."""
-    given: bool = True
-    """Whether somebody named the servers; else they are the default, where a stranger's may listen."""
+    is_default: bool = False
+    """Whether nobody named a server and none was found: at the default address a stranger's may listen."""
 
     def shown(self) -> str:
         """The servers without their secrets, for messages to people."""
@@ -134,7 +134,8 @@ class Transport:
         await asyncio.wait({attempt})
         with contextlib.suppress(Exception):
             await client.close()
-        raise BusUnreachable(options.shown(), reason or "the server closed the connection", given=options.given)
+        reason = reason or "the server closed the connection"
+        raise BusUnreachable(options.shown(), reason, is_default=options.is_default)
 
     def _connect_arguments(self, on_error: Callable[[Exception], Awaitable[None]]) -> dict[str, Any]:
         options = self.options
