@@ -15,4 +15,5 @@ pytest_plugins = [
     "tests.support.desk",
     "tests.support.repository",
     "tests.support.sandbox",
+    "tests.support.workplace",
 ]

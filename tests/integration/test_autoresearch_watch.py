@@ -18,9 +18,6 @@ from tests.support.cli import CommandLine
 from tracecraft_cli.autoresearch import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tracecraft_stack import Stack
     from tracecraft_stack.nats_server import NatsServer
 
 BRANCH = "autoresearch/mar5"
@@ -42,20 +39,9 @@ print("peak_vram_mb:     45060.2")
 """
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("TRACECRAFT_AGENT", "w1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture
-def cli(stack_with_artifacts: Stack, project: str) -> Iterator[CommandLine]:
-    """The command line on a whole stack."""
-    runner = CommandLine(stack_with_artifacts.state.nats_url, project)
-    yield runner
-    runner.close()
+def cli(whole_cli: CommandLine) -> CommandLine:
+    return whole_cli
 
 
 class Researcher:

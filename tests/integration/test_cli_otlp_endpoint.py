@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.cli import CommandLine
 from tracecraft_stack.ports import free_port
 
 pytest.importorskip("opentelemetry.proto", reason="the package opentelemetry-proto is not installed")
@@ -26,25 +25,14 @@ from tests.support.otlp_export import Recorded, exported, parsed, record, said, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from tests.support.cli import CommandLine
     from tracecraft_stack import Stack
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("TRACECRAFT_AGENT", "w1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture
-def cli(stack_with_artifacts: Stack, project: str) -> Iterator[CommandLine]:
-    """The command line on a whole stack."""
-    runner = CommandLine(stack_with_artifacts.state.nats_url, project)
-    yield runner
-    runner.close()
+def cli(whole_cli: CommandLine) -> CommandLine:
+    return whole_cli
 
 
 @pytest.fixture

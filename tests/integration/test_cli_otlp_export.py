@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cli import CommandLine
 from tracecraft import Session
 from tracecraft_core import ids, subjects
 from tracecraft_core.bus import Bus
@@ -39,26 +38,14 @@ from tests.support.otlp_export import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from tracecraft_stack import Stack
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("TRACECRAFT_AGENT", "w1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    from tests.support.cli import CommandLine
 
 
 @pytest.fixture
-def cli(stack_with_artifacts: Stack, project: str) -> Iterator[CommandLine]:
-    """The command line on a whole stack."""
-    runner = CommandLine(stack_with_artifacts.state.nats_url, project)
-    yield runner
-    runner.close()
+def cli(whole_cli: CommandLine) -> CommandLine:
+    return whole_cli
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.cli import CommandLine
 from tests.support.written_run import WrittenRun, now
 from tracecraft import AsyncSession
 from tracecraft_cli.runs_view import findings, following
@@ -23,26 +22,14 @@ from tracecraft_stack.ports import free_port
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from tracecraft_stack import Stack
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("TRACECRAFT_AGENT", "w1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    from tests.support.cli import CommandLine
 
 
 @pytest.fixture
-def cli(stack_with_artifacts: Stack, project: str) -> Iterator[CommandLine]:
-    """The command line on a whole stack."""
-    runner = CommandLine(stack_with_artifacts.state.nats_url, project)
-    yield runner
-    runner.close()
+def cli(whole_cli: CommandLine) -> CommandLine:
+    return whole_cli
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

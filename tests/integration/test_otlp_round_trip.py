@@ -19,21 +19,12 @@ from tracecraft.async_session import AsyncSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
     from tracecraft_core.queries import RunDetail, StepRow
     from tracecraft_stack import Stack
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("TRACECRAFT_AGENT", "w1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
@@ -43,11 +34,8 @@ def where(stack_with_artifacts: Stack) -> Where:
 
 
 @pytest.fixture
-def cli(stack_with_artifacts: Stack, project: str) -> Iterator[CommandLine]:
-    """The command line on a whole stack."""
-    runner = CommandLine(stack_with_artifacts.state.nats_url, project)
-    yield runner
-    runner.close()
+def cli(whole_cli: CommandLine) -> CommandLine:
+    return whole_cli
 
 
 def of_run(cli: CommandLine, project: str, run: str) -> tuple[RunDetail, list[StepRow]]:
