@@ -1,4 +1,4 @@
-"""Relays and clients that are killed or paused, folders without room, and requests that mean harm."""
+"""Relays and clients that are killed or paused, folders without room, and records that mean harm."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import json
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tracecraft_stack.nats_server import NatsServer
-
-
-def value(sandbox: Sandbox, key: str) -> Any:
-    done = sandbox.outside("memory", "get", key, "--json", "--default", "null")
-    return json.loads(done.stdout)["result"]["value"]
 
 
 def queued(done: subprocess.CompletedProcess[str]) -> str:
@@ -78,7 +73,7 @@ def test_a_write_under_which_the_relay_is_killed_is_unknown_and_not_done_again(
     assert (answer.state, answer.exit_code) == ("unknown", 69)
     assert sandbox.status()[id_]["message"].startswith("the relay was killed while it ran this")
     assert sandbox("memory", "incr", "m").returncode == 0, "it goes on"
-    assert value(sandbox, "n") in (1, 2)
+    assert sandbox.value("n") in (1, 2)
     begun = [line for line in entered.read_text("utf-8").splitlines() if id_ in line and '"running"' in line]
     assert len(begun) == 1
 
@@ -93,7 +88,7 @@ def test_what_a_killed_relay_had_done_and_not_answered_is_answered_and_not_done_
     sandbox.relay().stop()
     answer = sandbox.answer(id_)
     assert (answer.state, answer.exit_code) == ("acked", 0)
-    assert value(sandbox, "n") is None, "it was not done a second time"
+    assert sandbox.value("n") is None, "it was not done a second time"
     assert not sandbox.taken()
 
 
@@ -103,7 +98,7 @@ def test_what_a_killed_relay_had_taken_and_not_begun_is_done_once(sandbox: Sandb
     (sandbox.folder / papers.REQUESTS / ids[0]).rename(sandbox.folder / papers.TAKEN / ids[0])
     sandbox.relay()
     assert [sandbox.answer(id_).state for id_ in ids] == ["acked"] * 2
-    assert value(sandbox, "k") == 1, "in their order"
+    assert sandbox.value("k") == 1, "in their order"
 
 
 def test_a_request_that_comes_again_is_not_done_again(sandbox: Sandbox) -> None:
@@ -117,7 +112,7 @@ def test_a_request_that_comes_again_is_not_done_again(sandbox: Sandbox) -> None:
     sandbox.forge(id=id_, **fields)
     sandbox.relay()
     sandbox.until(lambda: not sandbox.waiting() and not sandbox.taken())
-    assert value(sandbox, "n") == 1
+    assert sandbox.value("n") == 1
 
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])
@@ -141,7 +136,7 @@ def test_a_client_that_was_killed_before_the_relay_came_is_not_served(sandbox: S
     [id_] = sandbox.waiting()
     relay.resume()
     assert sandbox.answer(id_).state == "cancelled"
-    assert value(sandbox, "n") is None
+    assert sandbox.value("n") is None
 
 
 def test_a_paused_relay_is_given_up_and_a_write_is_queued_and_done_once_later(sandbox: Sandbox) -> None:
@@ -151,7 +146,7 @@ def test_a_paused_relay_is_given_up_and_a_write_is_queued_and_done_once_later(sa
     assert sandbox.status()[id_]["state"] == "queued"
     relay.resume()
     assert sandbox.answer(id_).exit_code == 0
-    assert value(sandbox, "n") == 1
+    assert sandbox.value("n") == 1
 
 
 def test_what_needs_an_answer_is_taken_back_from_a_paused_relay(sandbox: Sandbox) -> None:
@@ -255,12 +250,12 @@ def test_a_receipt_that_found_no_room_is_given_when_there_is_some(small_workspac
     full = fill(sandbox.workspace)
     relay.resume()
     sandbox.until(lambda: [one["state"] for one in sandbox.status().values()] == ["owed"] * 2)
-    assert value(sandbox, "n") == 2
+    assert sandbox.value("n") == 2
     full.unlink()
     answers = [sandbox.answer(id_) for id_ in ids]
     assert [(one.state, one.exit_code, one.truncated) for one in answers] == [("acked", 0, False)] * 2
     assert [sandbox.status()[id_]["stdout"] for id_ in ids] == ["1\n", "2\n"]
-    assert (value(sandbox, "n"), sandbox.taken()) == (2, [])
+    assert (sandbox.value("n"), sandbox.taken()) == (2, [])
 
 
 def test_a_receipt_whose_output_was_removed_meanwhile_is_given_all_the_same(small_workspace: Sandbox) -> None:
@@ -289,7 +284,7 @@ def test_a_receipt_that_a_killed_relay_still_owed_is_given_by_the_next_one(small
     full.unlink()
     sandbox.relay()
     answer = sandbox.answer(id_)
-    assert (answer.state, answer.exit_code, value(sandbox, "n")) == ("acked", 0, 1)
+    assert (answer.state, answer.exit_code, sandbox.value("n")) == ("acked", 0, 1)
 
 
 def test_who_waits_is_not_left_waiting_for_a_receipt_that_has_no_room(small_workspace: Sandbox) -> None:
@@ -322,12 +317,12 @@ def test_what_a_relay_cannot_remember_it_does_not_begin(sandbox: Sandbox, small_
     else:
         sandbox.relay()
         sandbox.until(lambda: sandbox.taken() == ids)
-    assert value(sandbox, "k") is None
+    assert sandbox.value("k") is None
     full.unlink()
     if once:
         sandbox.relay()
     assert [sandbox.answer(id_).state for id_ in ids] == ["acked"] * 2
-    assert value(sandbox, "k") == 1, "in their order"
+    assert sandbox.value("k") == 1, "in their order"
 
 
 def test_a_folder_that_cannot_be_one_is_told(sandbox: Sandbox) -> None:
@@ -337,140 +332,6 @@ def test_a_folder_that_cannot_be_one_is_told(sandbox: Sandbox) -> None:
     assert (done.returncode, "takes no request" in done.stderr) == (69, True)
     refused = sandbox.outside("relay", str(sandbox.workspace))
     assert (refused.returncode, "cannot have a relay" in refused.stderr) == (2, True)
-
-
-# -- requests that mean harm -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    """A file outside of the workspace."""
-    path = tmp_path / "secret.yaml"
-    path.write_text("tasks: [{id: SECRET}]", encoding="utf-8")
-    return path
-
-
-def assert_untold(sandbox: Sandbox) -> None:
-    """Nothing of the secret is in the workspace or on the bus."""
-    for path in sandbox.workspace.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            assert b"SECRET" not in path.read_bytes(), path
-    assert sandbox.outside("tasks").stdout == ""
-
-
-@pytest.mark.parametrize("what", ["request.json", "attached", "stdin", "folder", "taken"])
-def test_a_link_to_a_file_outside_is_refused(sandbox: Sandbox, secret: Path, what: str) -> None:
-    sandbox.relay()
-    id_ = papers.new_id()
-    stdin = what == "stdin"
-    fields = {"command": ["plan", "apply"], "arguments": ["-" if stdin else "plan.yaml"], "stdin": stdin}
-    request = {"id": id_, "agent": AGENT, "wait": False, "time": 1.0, "attached": None if stdin else "plan.yaml"}
-    new = sandbox.folder / papers.REQUESTS / f".{id_}"
-    new.mkdir()
-    (new / "request.json").write_text(json.dumps(request | fields), encoding="utf-8")
-    if what in ("folder", "taken"):
-        moved = new.rename(sandbox.workspace / "elsewhere")
-        (moved / "attached").write_text("tasks: []", encoding="utf-8")
-        if what == "folder":
-            new.symlink_to(moved)
-        else:
-            (moved / "attached").unlink()
-            (moved / "attached").symlink_to(secret.parent)
-            moved.rename(new)
-    else:
-        (new / what).unlink(missing_ok=True)
-        (new / what).symlink_to(secret)
-    new.rename(new.with_name(id_))
-    assert sandbox.answer(id_).state == "refused"
-    assert secret.exists()
-    assert_untold(sandbox)
-
-
-def test_a_hard_link_to_a_file_outside_is_refused(sandbox: Sandbox, secret: Path) -> None:
-    sandbox.relay()
-    id_ = papers.new_id()
-    fields = {"command": ["plan", "apply"], "arguments": ["x"], "attached": "x", "wait": False, "time": 1.0}
-    place = sandbox.folder / papers.REQUESTS / f".{id_}"
-    place.mkdir()
-    (place / "attached").hardlink_to(secret)
-    (place / "request.json").write_text(json.dumps({"id": id_, "agent": AGENT} | fields), encoding="utf-8")
-    place.rename(place.with_name(id_))
-    assert sandbox.answer(id_).message == "attached has another name elsewhere"
-    assert_untold(sandbox)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"not JSON",
-        b"[]",
-        b"[" * 100_000,
-        b'{"id": 1}',
-        b"\xff\xfe",
-        bytes(papers.MAX_PAPER + 1),
-        b'{"id": "%s", "agent": "a", "wait": false, "time": 1, "command": ["tasks"], "extra": 1}',
-        b'{"id": "1795388917622703-d10551bf9e92", "agent": "a", "wait": false, "time": 1, "command": ["send"]}',
-    ],
-    ids=["empty", "not-json", "list", "deep", "fields", "utf-8", "huge", "unknown-field", "another-id"],
-)
-def test_what_is_no_request_is_refused_and_the_next_one_is_served(sandbox: Sandbox, content: bytes) -> None:
-    sandbox.relay()
-    id_ = papers.new_id()
-    sandbox.place(id_, content.replace(b"%s", id_.encode()))
-    assert sandbox.answer(id_).state == "refused"
-    assert sandbox("memory", "set", "k", "1").returncode == 0
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"command": ["claim"], "options": [["--exec", None]], "arguments": ["T", "--", "touch", "OWNED"]},
-        {"command": ["run", "exec"], "arguments": ["x", "--", "touch", "OWNED"]},
-        {"command": ["complete"], "options": [["--verify", "touch OWNED"]], "arguments": ["T"]},
-        {"command": ["serve"]},
-        {"command": ["runs"], "arguments": ["export", "x"]},
-        {"command": ["memory", "set"], "options": [["--server", "nats://elsewhere"]], "arguments": ["k", "1"]},
-        {"command": ["memory", "set"], "arguments": ["k", "1"], "environment": {"LD_PRELOAD": "x.so"}},
-        {"command": ["memory", "set"], "arguments": ["k", "1"], "project": "foreign"},
-        {"command": ["memory", "set"], "arguments": ["k", "1"], "agent": "../x"},
-        {"command": ["wait-for"], "arguments": ["T"]},
-    ],
-    ids=["exec", "run-exec", "verify", "serve", "sub-command", "server", "preload", "project", "agent", "nobody-waits"],
-)
-def test_what_a_relay_does_not_do_is_refused(sandbox: Sandbox, fields: dict[str, Any]) -> None:
-    sandbox.relay()
-    answer = sandbox.answer(sandbox.forge(**fields))
-    assert (answer.state, answer.exit_code) == ("refused", 1)
-    assert not list(sandbox.workspace.parent.rglob("OWNED"))
-    assert value(sandbox, "k") is None
-
-
-def test_names_that_are_no_requests_are_left_alone(sandbox: Sandbox) -> None:
-    sandbox.relay()
-    requests = sandbox.folder / papers.REQUESTS
-    for name in ("..x", "x" * 200, "1795388917622703-d10551bf9e92 ", "a\nb"):
-        (requests / name).mkdir()
-    assert sandbox("memory", "set", "k", "1").returncode == 0
-    assert len(sandbox.waiting()) == 4
-
-
-def test_answers_go_where_the_folder_was_and_not_where_a_link_leads(sandbox: Sandbox, tmp_path: Path) -> None:
-    sandbox.relay()
-    target = tmp_path / "target"
-    target.mkdir()
-    (sandbox.folder / papers.ANSWERS).rename(sandbox.folder / "moved")
-    (sandbox.folder / papers.ANSWERS).symlink_to(target)
-    id_ = sandbox.forge(command=["memory", "set"], arguments=["k", "1"])
-    sandbox.until((sandbox.folder / "moved" / f"{id_}.json").exists)
-    assert not list(target.iterdir())
-
-
-def test_the_settings_of_the_workspace_have_no_say_in_what_a_relay_runs(sandbox: Sandbox) -> None:
-    sandbox.relay()
-    (sandbox.workspace / ".tracecraft.toml").write_text('server = "nats://127.0.0.1:9"', encoding="utf-8")
-    (sandbox.workspace / "tracecraft_cli.py").write_text("raise SystemExit(9)", encoding="utf-8")
-    assert sandbox.answer(sandbox.forge(command=["memory", "set"], arguments=["k", "1"])).exit_code == 0
 
 
 # -- records that mean harm ------------------------------------------------------------------------------------------

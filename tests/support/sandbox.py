@@ -169,6 +169,11 @@ class Sandbox:
         assert done.returncode == 0, done.stderr
         return {one["request"]: one for one in json.loads(done.stdout)["result"]["requests"]}
 
+    def value(self, key: str) -> Any:
+        """A memory value, as those outside see it."""
+        done = self.outside("memory", "get", key, "--json", "--default", "null")
+        return json.loads(done.stdout)["result"]["value"]
+
     @staticmethod
     def until(condition: Callable[[], object]) -> None:
         """Wait for what another process does."""
@@ -229,3 +234,11 @@ def request(*command: str, **fields: Any) -> Request:
     """A request that nobody sends."""
     given: dict[str, Any] = {"id": papers.new_id(), "agent": AGENT, "wait": True, "time": 1.0, **fields}
     return Request(command=list(command), **given)
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A file outside of the workspace."""
+    path = tmp_path / "secret.yaml"
+    path.write_text("tasks: [{id: SECRET}]", encoding="utf-8")
+    return path
